@@ -1,0 +1,1 @@
+"""On-chain modules and the execution that dispatches to them."""

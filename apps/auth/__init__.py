@@ -1,0 +1,1 @@
+"""Keys on chain: registration and rotation."""

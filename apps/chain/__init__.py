@@ -1,0 +1,1 @@
+"""Parameters, recent block ids, validator sets and fees: what the validity of a block depends on."""

@@ -1,0 +1,1 @@
+"""The token economy: balances, allowances, locks, issued assets, deposits and withdrawals."""

@@ -1,0 +1,192 @@
+"""What goes into the engine and what comes out: it does nothing itself, it asks.
+
+The driver (node/driver.py, or the simulator) feeds inputs one at a time and carries out the returned effects
+in order. An effect that wants an answer names the input that brings it.
+"""
+
+from typing import NamedTuple, Protocol
+
+from consensus.types import Block, Commit, Evidence, Proposal, Tip, Vote, VoteKind
+from crypto.errors import Reason
+from state.types import BlockId, Height, Round
+
+PeerId = bytes
+"""Node id of who sent something; empty for ourselves."""
+
+
+class Step(NamedTuple):
+    """Where a validator stands."""
+
+    height: Height
+    round: Round
+    name: str  # "new_height" | "propose" | "prevote" | "precommit" | "commit"
+
+
+class Timeout(NamedTuple):
+    """Names one timer. `step` is "new_height" (block interval), "propose", "prevote" or "precommit"."""
+
+    height: Height
+    round: Round
+    step: str
+
+
+# ---- inputs
+
+
+class StartHeight(NamedTuple):
+    """The block of `tip.height` is committed and executed: begin the next height."""
+
+    tip: Tip
+
+
+class WorkAvailable(NamedTuple):
+    """There is something to put in a block. Without it the engine waits at a new height (no empty blocks)."""
+
+
+class TimeoutElapsed(NamedTuple):
+    """A scheduled timer ran out."""
+
+    timeout: Timeout
+
+
+class ProposalReceived(NamedTuple):
+    """A peer's (or our own, signed) proposal."""
+
+    proposal: Proposal
+    sender: PeerId
+
+
+class VoteReceived(NamedTuple):
+    """A peer's (or our own, signed) vote."""
+
+    vote: Vote
+    sender: PeerId
+
+
+class BlockBuilt(NamedTuple):
+    """Answer to BuildBlock: an unsigned proposal whose block has been executed and found valid."""
+
+    proposal: Proposal
+
+
+class BlockChecked(NamedTuple):
+    """Answer to CheckBlock: all bodies are here and the block was executed; `valid` is the verdict."""
+
+    height: Height
+    block_id: BlockId
+    valid: bool
+
+
+Input = (
+    StartHeight | WorkAvailable | TimeoutElapsed | ProposalReceived | VoteReceived | BlockBuilt | BlockChecked
+)
+
+
+# ---- effects
+
+
+class SignVote(NamedTuple):
+    """Sign, write to the log, sync, and only then hand back as VoteReceived(vote, sender=b"")."""
+
+    kind: VoteKind
+    height: Height
+    round: Round
+    block_id: BlockId
+    validator: int
+
+
+class SignProposal(NamedTuple):
+    """Sign, write to the log, sync, and only then hand back as ProposalReceived(proposal, sender=b"")."""
+
+    proposal: Proposal  # with an empty signature
+
+
+class Broadcast(NamedTuple):
+    """Send to every peer."""
+
+    message: Proposal | Vote
+
+
+class ScheduleTimeout(NamedTuple):
+    """Call back with TimeoutElapsed(timeout) after `delay` ms."""
+
+    timeout: Timeout
+    delay: int
+
+
+class BuildBlock(NamedTuple):
+    """Make a block from the mempool for this round; answer with BlockBuilt."""
+
+    height: Height
+    round: Round
+
+
+class CheckBlock(NamedTuple):
+    """Get the missing bodies, execute, compare the header; answer with BlockChecked."""
+
+    proposal: Proposal
+
+
+class PersistBlock(NamedTuple):
+    """A polka for this block was seen: write its proposal and bodies to the log (the next sync covers it)."""
+
+    proposal: Proposal
+
+
+class AppendLog(NamedTuple):
+    """Write a received message that changed our state to the log, without waiting for the disk."""
+
+    message: Proposal | Vote
+
+
+class Decide(NamedTuple):
+    """The block is final: commit it in one batch, then answer with StartHeight."""
+
+    proposal: Proposal
+    commit: Commit
+
+
+class RecordEvidence(NamedTuple):
+    """Somebody signed two things; keep the proof."""
+
+    evidence: Evidence
+
+
+class Misbehaved(NamedTuple):
+    """A peer sent something that no honest peer sends."""
+
+    peer: PeerId
+    reason: Reason
+    detail: str
+
+
+Effect = (
+    SignVote | SignProposal | Broadcast | ScheduleTimeout | BuildBlock | CheckBlock | PersistBlock | AppendLog
+    | Decide | RecordEvidence | Misbehaved
+)
+
+
+class Verifier(Protocol):
+    """Checks signatures; the simulator puts keyed hashes behind it."""
+
+    def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
+        """Return whether the signature holds. Never raises on hostile bytes."""
+        ...
+
+
+class Signer(Protocol):
+    """Signs with one key."""
+
+    public_key: bytes
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the signature."""
+        ...
+
+
+__all__ = [
+    "AppendLog", "Block", "BlockBuilt", "BlockChecked", "Broadcast", "BuildBlock", "CheckBlock", "Decide", "Effect",
+    "Input", "Misbehaved", "PeerId", "PersistBlock", "ProposalReceived", "RecordEvidence", "ScheduleTimeout",
+    "SignProposal", "SignVote", "Signer", "StartHeight", "Step", "Timeout", "TimeoutElapsed", "Verifier",
+    "VoteReceived", "WorkAvailable",
+]

@@ -1,0 +1,1 @@
+"""Composition: config, driver, mempool, storage, API and CLI. The only folder that knows everybody."""

@@ -1,0 +1,1 @@
+"""Bytes between peers: the STOQ transport, framed streams, the validator mesh and its wire messages."""

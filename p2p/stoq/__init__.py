@@ -1,0 +1,1 @@
+"""STOQ: post-quantum QUIC over IPv6 on trio."""

@@ -1,0 +1,178 @@
+"""Transactions: what is signed, what is hashed, and the checks that need no state.
+
+    transaction = [body bytes, witnesses]
+    txid  = H("tx", body)            names outputs, receipts and look-ups
+    wtxid = H("wtx", transaction)    names these very bytes: Merkle root, proposals, requests, caches
+
+Every signature covers H("tx-sign", body). See docs/protocol.md for the field tables.
+"""
+
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from crypto.hashing import Label, hasher
+from state.encoding import Codec, Record, encode
+from state.types import (
+    Address,
+    AddressField,
+    AmountField,
+    AssetField,
+    ChainIdField,
+    Hash32,
+    HeightField,
+    Index,
+    TxId,
+    TxIdField,
+    Unsigned,
+    WtxId,
+)
+
+PROTOCOL_VERSION: Final = 1
+MAX_TRANSACTION: Final = 64 * 1024
+MAX_INPUTS: Final = 256
+MAX_OUTPUTS: Final = 256
+MAX_MESSAGES: Final = 16
+MAX_WITNESSES: Final = 256
+MAX_DATA: Final = 4096
+"""Bytes of free data in a Memo or a State variable list."""
+
+
+class OutPoint(Record, frozen=True):
+    """Names one output: the transaction that made it and its place there."""
+
+    txid: TxIdField
+    index: Index
+
+
+class Coin(Record, frozen=True, tag=1):
+    """An amount of one asset, in clear, that its owner may spend."""
+
+    asset: AssetField
+    owner: AddressField
+    amount: AmountField
+
+
+class Memo(Record, frozen=True, tag=2):
+    """A programmable message: spendable by its script within its time bounds (heights, inclusive)."""
+
+    script: Hash32
+    owner: AddressField
+    commitment: Hash32
+    data: Annotated[bytes, Meta(max_length=MAX_DATA)]
+    not_before: HeightField
+    not_after: HeightField
+
+
+class State(Record, frozen=True, tag=3):
+    """A contract's state: each successor has the nonce of its predecessor plus one."""
+
+    nonce: Unsigned
+    script: Hash32
+    owner: AddressField
+    commitment: Hash32
+    variables: Annotated[tuple[Annotated[bytes, Meta(max_length=MAX_DATA)], ...], Meta(max_length=64)]
+    not_before: HeightField
+    not_after: HeightField
+
+
+Output = Coin | Memo | State
+
+
+class Transfer(Record, frozen=True, tag=1):
+    """Spend inputs, make outputs. The fee is what the native inputs exceed the native outputs by."""
+
+    inputs: Annotated[tuple[OutPoint, ...], Meta(min_length=1, max_length=MAX_INPUTS)]
+    outputs: Annotated[tuple[Output, ...], Meta(max_length=MAX_OUTPUTS)]
+
+
+class Message(Record, frozen=True):
+    """One call of a module: `name` is "module/verb", `value` the canonical bytes of its struct."""
+
+    name: Annotated[str, Meta(min_length=3, max_length=48)]
+    value: Annotated[bytes, Meta(max_length=MAX_TRANSACTION)]
+
+
+class Call(Record, frozen=True, tag=2):
+    """One or more module messages by an account, all or none. `gas_wanted` caps the work."""
+
+    sender: AddressField
+    nonce: Unsigned
+    gas_wanted: Unsigned
+    messages: Annotated[tuple[Message, ...], Meta(min_length=1, max_length=MAX_MESSAGES)]
+
+
+class Script(Record, frozen=True, tag=3):
+    """A ZkVM program. The kind is reserved: every node refuses it by name until the VM exists."""
+
+    program: Annotated[bytes, Meta(max_length=MAX_TRANSACTION)]
+
+
+class Body(Record, frozen=True):
+    """What every witness signs.
+
+    `anchor` is the id of a recent block (genesis: the chain id) and `expiry` the last height at which the
+    transaction may be included. `work` is the hashcash nonce. `fee` is in unxs.
+    """
+
+    version: Annotated[int, Meta(ge=0, le=255)]
+    chain_id: ChainIdField
+    anchor: Hash32
+    expiry: HeightField
+    work: Unsigned
+    fee: AmountField
+    payload: Transfer | Call | Script
+
+
+class Witness(Record, frozen=True):
+    """One signer. `key` is the scheme byte and public key, or empty if the chain already knows it."""
+
+    signer: AddressField
+    key: Annotated[bytes, Meta(max_length=32 * 1024)]
+    signature: Annotated[bytes, Meta(max_length=48 * 1024)]
+
+
+class Transaction(Record, frozen=True):
+    """Body bytes and witnesses, the witnesses in rising order of signer."""
+
+    body: Annotated[bytes, Meta(max_length=MAX_TRANSACTION)]
+    witnesses: Annotated[tuple[Witness, ...], Meta(min_length=1, max_length=MAX_WITNESSES)]
+
+
+transaction_codec: Final = Codec(Transaction, MAX_TRANSACTION)
+body_codec: Final = Codec(Body, MAX_TRANSACTION)
+tx_id: Final = hasher(Label.TX)
+wtx_id: Final = hasher(Label.WTX)
+sign_digest: Final = hasher(Label.TX_SIGN)
+work_digest: Final = hasher(Label.TX_WORK)
+
+
+class Decoded(Record, frozen=True):
+    """A transaction that passed the strict decoder, with everything derived from its bytes."""
+
+    raw: bytes
+    txid: TxId
+    wtxid: WtxId
+    transaction: Transaction
+    body: Body
+
+    @property
+    def signers(self) -> tuple[Address, ...]:
+        """Return who signed, in witness order."""
+        return tuple(witness.signer for witness in self.transaction.witnesses)
+
+
+def decode_transaction(raw: bytes) -> Decoded:
+    """Decode wire bytes strictly, body included.
+
+    Raises:
+        Refused: TOO_LARGE, MALFORMED or NOT_CANONICAL.
+    """
+    transaction = transaction_codec.decode(raw)
+    body = body_codec.decode(transaction.body)
+    return Decoded(raw, TxId(tx_id(transaction.body)), WtxId(wtx_id(raw)), transaction, body)
+
+
+def assemble(body: Body, witnesses: tuple[Witness, ...]) -> bytes:
+    """Return the wire bytes of a signed transaction; witnesses are put in signer order."""
+    return encode(Transaction(encode(body), tuple(sorted(witnesses, key=lambda witness: witness.signer))))
