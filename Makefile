@@ -1,0 +1,65 @@
+# Every target makes what it needs: one virtual environment, kept until pyproject.toml changes.
+#
+#   make demo    a four-validator network on this machine, shown scene by scene (two to three minutes)
+#   make test    every test, the real processes included
+#   make check   lint, types, layers and the fast tests
+#   make bench   measure; one JSON line a figure
+#   make sim     a seeded simulation of the consensus core in memory
+#   make clean   remove everything that was made here
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench sim clean venv lint types layers
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(name) 2>/dev/null)))
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.made-$(shell cksum < pyproject.toml | tr -s ' ' '-')
+SEED ?= 1
+HEIGHTS ?= 50
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+$(STAMP):
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "make: Python 3.11 or newer is needed (Debian, Ubuntu: apt-get install python3.11 python3.11-venv)"; exit 1; }
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV) \
+	  || { echo "make: the venv module is needed (Debian, Ubuntu: apt-get install python3-venv)"; rm -rf $(VENV); exit 1; }
+	@echo "make: installing into $(VENV) (once, then only when pyproject.toml changes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev \
+	  || { echo "make: a dependency could not be installed; all have wheels for Linux (x86-64, arm64) and macOS." \
+	            "Elsewhere: apt-get install build-essential python3-dev libleveldb-dev libsodium-dev"; exit 1; }
+	@rm -f $(VENV)/.made-*
+	@touch $@
+
+venv: $(STAMP)
+
+demo: venv
+	@$(BIN)/python -m testnet.demo
+
+test: venv
+	@$(BIN)/python -m pytest
+
+check: lint types layers
+	@$(BIN)/python -m pytest -q -m "not slow and not network"
+
+lint: venv
+	@$(BIN)/ruff check .
+
+types: venv
+	@$(BIN)/mypy
+
+layers: venv
+	@$(BIN)/lint-imports
+
+bench: venv
+	@$(BIN)/python -m testnet.bench all
+
+sim: venv
+	@$(BIN)/python -m testnet.simulation --seed $(SEED) --heights $(HEIGHTS)
+
+clean:
+	@rm -rf $(VENV) build dist .make bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
