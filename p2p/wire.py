@@ -1,0 +1,217 @@
+"""The node's messages to its peers: what is inside the frames of each channel.
+
+    CONSENSUS     one ConsensusMessage a frame: ProposalMessage | VoteMessage | RoundStatusMessage
+    TRANSACTIONS  one TransactionBatch a frame
+    SYNC          a Request, answered by any number of Answer frames:
+                    GetStatus        -> ChainStatus
+                    GetTransactions  -> Transactions*           (those that the peer has, in the order asked)
+                    GetBlocks        -> (BlockHead Transactions* BlockEnd)*   in rising order of height
+
+Every message is a canonical MessagePack array whose first element is its tag within its union. A block may be larger
+than a frame, so it travels in parts; `block_frames` cuts it and `BlockAssembly` puts it together again.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, Final, NamedTuple
+
+from msgspec import Meta
+
+from consensus.types import Block, Commit, Evidence, Header, Proposal, Vote
+from crypto.errors import Reason, Refused
+from state.encoding import MAX_FRAME, Codec, Record, encode
+from state.transaction import MAX_TRANSACTION
+from state.types import BlockIdField, HeightField, WtxId, WtxIdField
+
+MAX_BATCH_COUNT: Final = 4096
+"""Transactions in one frame."""
+MAX_ASKED_TRANSACTIONS: Final = 8192
+"""Wtxids in one GetTransactions."""
+MAX_ASKED_BLOCKS: Final = 256
+"""Heights in one GetBlocks."""
+MAX_MONIKER: Final = 64
+MAX_BLOCK_BYTES: Final = 16 << 20
+"""Transaction bytes of one block that a receiver is ready to hold."""
+MAX_BLOCK_TRANSACTIONS: Final = 25_000
+BATCH_BYTES: Final = MAX_FRAME - 8192
+"""Transaction bytes that surely fit in one frame with their own headers."""
+
+TransactionBytes = Annotated[bytes, Meta(min_length=1, max_length=MAX_TRANSACTION)]
+TransactionList = Annotated[tuple[TransactionBytes, ...], Meta(max_length=MAX_BATCH_COUNT)]
+
+
+# ---- CONSENSUS
+
+
+class ProposalMessage(Record, frozen=True, tag=1):
+    """A proposal, from its proposer or passed on."""
+
+    proposal: Proposal
+
+
+class VoteMessage(Record, frozen=True, tag=2):
+    """A vote, from its validator or passed on."""
+
+    vote: Vote
+
+
+# ---- TRANSACTIONS
+
+
+class TransactionBatch(Record, frozen=True, tag=1):
+    """Wire bytes of transactions that the sender holds valid. The receiver checks each one itself."""
+
+    transactions: TransactionList
+
+
+# ---- SYNC: requests
+
+
+class GetStatus(Record, frozen=True, tag=1):
+    """Ask where the peer's chain stands."""
+
+
+class GetTransactions(Record, frozen=True, tag=2):
+    """Ask for transactions by wtxid: from the mempool, the current proposals or recent blocks."""
+
+    wtxids: Annotated[tuple[WtxIdField, ...], Meta(min_length=1, max_length=MAX_ASKED_TRANSACTIONS)]
+
+
+class GetBlocks(Record, frozen=True, tag=3):
+    """Ask for the blocks `first` .. `last` (inclusive), at most MAX_ASKED_BLOCKS; the answer may stop earlier."""
+
+    first: HeightField
+    last: HeightField
+
+
+# ---- SYNC: answers
+
+
+class ChainStatus(Record, frozen=True, tag=1):
+    """Where the sender's chain stands. `earliest` is the first height whose block it can serve (0: none)."""
+
+    protocol_version: Annotated[int, Meta(ge=0, le=2**16 - 1)]
+    height: HeightField
+    block_id: BlockIdField
+    earliest: HeightField
+    moniker: Annotated[str, Meta(max_length=MAX_MONIKER)]
+    port: Annotated[int, Meta(ge=0, le=65535)]
+
+
+class Transactions(Record, frozen=True, tag=2):
+    """Wire bytes of transactions: answers to GetTransactions, and the body parts of a block."""
+
+    transactions: TransactionList
+
+
+class BlockHead(Record, frozen=True, tag=3):
+    """First part of a block. `count` transactions follow in Transactions parts, then BlockEnd."""
+
+    header: Header
+    last_commit: Commit
+    evidence: Annotated[tuple[Evidence, ...], Meta(max_length=64)]
+    count: Annotated[int, Meta(ge=0, le=MAX_BLOCK_TRANSACTIONS)]
+
+
+class BlockEnd(Record, frozen=True, tag=4):
+    """Last part of a block: the commit that decided it."""
+
+    commit: Commit
+
+
+Request = GetStatus | GetTransactions | GetBlocks
+Answer = ChainStatus | Transactions | BlockHead | BlockEnd
+ConsensusMessage = ProposalMessage | VoteMessage
+
+consensus_message_codec: Final[Codec[ConsensusMessage]] = Codec(ConsensusMessage)  # type: ignore[arg-type]
+batch_codec: Final = Codec(TransactionBatch)
+request_codec: Final[Codec[Request]] = Codec(Request)  # type: ignore[arg-type]
+answer_codec: Final[Codec[Answer]] = Codec(Answer)  # type: ignore[arg-type]
+
+
+def split_transactions(transactions: Iterable[bytes]) -> Iterator[tuple[bytes, ...]]:
+    """Cut a run of transactions into tuples that fit one frame each, in order."""
+    part: list[bytes] = []
+    size = 0
+    for raw in transactions:
+        cost = len(raw) + 5
+        if part and (size + cost > BATCH_BYTES or len(part) == MAX_BATCH_COUNT):
+            yield tuple(part)
+            part, size = [], 0
+        part.append(raw)
+        size += cost
+    if part:
+        yield tuple(part)
+
+
+def transaction_frames(transactions: Iterable[bytes]) -> Iterator[bytes]:
+    """Return the encoded TransactionBatch frames for the TRANSACTIONS channel."""
+    return (encode(TransactionBatch(part)) for part in split_transactions(transactions))
+
+
+def answer_transactions(transactions: Iterable[bytes]) -> Iterator[bytes]:
+    """Return the encoded Transactions frames that answer GetTransactions."""
+    return (encode(Transactions(part)) for part in split_transactions(transactions))
+
+
+def block_frames(block: Block, commit: Commit) -> Iterator[bytes]:
+    """Return the encoded frames of one block and of the commit that decided it."""
+    yield encode(BlockHead(block.header, block.last_commit, block.evidence, len(block.transactions)))
+    yield from answer_transactions(block.transactions)
+    yield encode(BlockEnd(commit))
+
+
+class SyncedBlock(NamedTuple):
+    """A block as a peer gave it. Nothing in it is verified."""
+
+    block: Block
+    commit: Commit
+
+
+class BlockAssembly:
+    """Puts the parts of blocks together again, with every size bounded."""
+
+    def __init__(self) -> None:
+        self._head: tuple[BlockHead, ...] = ()
+        self._transactions: list[bytes] = []
+        self._size = 0
+
+    @property
+    def complete(self) -> bool:
+        """True between two blocks: an answer that ends elsewhere was cut short."""
+        return not self._head
+
+    def feed(self, frame: bytes) -> SyncedBlock | None:
+        """Take the next frame of an answer to GetBlocks; return a block when it is whole.
+
+        Raises:
+            Refused: MALFORMED, NOT_CANONICAL or TOO_LARGE; PROTOCOL_VIOLATION if parts are out of order.
+        """
+        part = answer_codec.decode(frame)
+        match part:
+            case BlockHead() if not self._head:
+                self._head = (part,)
+                return None
+            case Transactions() if self._head:
+                self._add(self._head[0], part.transactions)
+                return None
+            case BlockEnd() if self._head and len(self._transactions) == self._head[0].count:
+                return self._finish(self._head[0], part.commit)
+        raise Refused(Reason.PROTOCOL_VIOLATION, f"a {type(part).__name__} does not follow here")
+
+    def _add(self, head: BlockHead, transactions: Sequence[bytes]) -> None:
+        self._size += sum(map(len, transactions))
+        if self._size > MAX_BLOCK_BYTES or len(self._transactions) + len(transactions) > head.count:
+            raise Refused(Reason.TOO_LARGE, "the block has more transactions than its head says, or than fit")
+        self._transactions += transactions
+
+    def _finish(self, head: BlockHead, commit: Commit) -> SyncedBlock:
+        block = Block(head.header, tuple(self._transactions), head.last_commit, head.evidence)
+        self._head, self._transactions, self._size = (), [], 0
+        return SyncedBlock(block, commit)
+
+
+def wtxid_requests(wtxids: Sequence[WtxId]) -> Iterator[bytes]:
+    """Return encoded GetTransactions requests that together ask for all of `wtxids`."""
+    for start in range(0, len(wtxids), MAX_ASKED_TRANSACTIONS):
+        yield encode(GetTransactions(tuple(wtxids[start:start + MAX_ASKED_TRANSACTIONS])))
+
