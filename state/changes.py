@@ -64,22 +64,31 @@ class Changes:
 
 
 class Overlay:
-    """A reader with pending writes on top. Branches nest: a message runs in a branch that is kept or dropped."""
+    """A reader with pending writes on top. Branches nest: a message runs in a branch that is kept or dropped.
 
-    __slots__ = ("_base", "_pending")
+    Each record is read from the base at most once: the base must not change while the overlay is in use.
+    """
+
+    __slots__ = ("_base", "_before", "_pending")
 
     def __init__(self, base: Reader) -> None:
         self._base = base
+        self._before: dict[bytes, bytes | None] = {}
         self._pending: dict[bytes, bytes | None] = {}
 
     def get(self, key: bytes) -> bytes | None:
         """Return the pending value, else the base's."""
         if key in self._pending:
             return self._pending[key]
-        return self._base.get(key)
+        return self._read(key)
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set a record."""
+        self._pending[key] = value
+
+    def create(self, key: bytes, value: bytes) -> None:
+        """Set a record that the caller knows to be absent in the base: saves the look-up of what it replaces."""
+        self._before.setdefault(key, None)
         self._pending[key] = value
 
     def delete(self, key: bytes) -> None:
@@ -92,13 +101,23 @@ class Overlay:
 
     def merge(self, branch: "Overlay") -> None:
         """Take over what a branch of this overlay wrote."""
+        for key, before in branch._before.items():
+            if key not in self._pending:
+                self._before.setdefault(key, before)
         self._pending.update(branch._pending)
 
     def changes(self) -> Changes:
         """Return the net changes against the base, leaving out records that end as they began."""
         entries: dict[bytes, tuple[bytes | None, bytes | None]] = {}
         for key, after in self._pending.items():
-            before = self._base.get(key)
+            before = self._read(key)
             if before != after:
                 entries[key] = (before, after)
         return Changes(entries)
+
+    def _read(self, key: bytes) -> bytes | None:
+        try:
+            return self._before[key]
+        except KeyError:
+            value = self._before[key] = self._base.get(key)
+            return value
