@@ -1,0 +1,174 @@
+"""The node's settings: one frozen value, read once from TOML and the environment, every mistake named at once."""
+
+import ipaddress
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from crypto.errors import Reason, Refused
+from node.home import write_file
+from p2p.address import parse_peer_address
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+"""0 lets the system choose, which tests and local networks use."""
+Name = Annotated[str, Meta(min_length=1, max_length=70, pattern=r"^[\w .:@#+-]+$")]
+
+
+class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything an operator may set. Times in ms, sizes in bytes, unless the name says otherwise."""
+
+    moniker: Name = "node"
+    """What people call this node."""
+    listen_host: str = "::1"
+    """IPv6 address for peers."""
+    listen_port: Port = 7100
+    """UDP port for peers."""
+    persistent_peers: tuple[str, ...] = ()
+    """`ID@[ADDR]:PORT` of peers to stay connected to."""
+    seeds: tuple[str, ...] = ()
+    """`ID@[ADDR]:PORT` of peers to meet others through."""
+    max_peers: Annotated[int, Meta(ge=1, le=1000)] = 64
+    """Connections kept at most."""
+    quic_core: Literal["qh3", "aioquic"] = "qh3"
+    """Which QUIC implementation carries the packets."""
+    datagram_size: Annotated[int, Meta(ge=1200, le=16000)] = 1232
+    """UDP payload; 1232 passes every IPv6 path, loopback carries more."""
+    api_host: str = "::1"
+    """IPv6 address of the HTTP API."""
+    api_port: Port = 8000
+    """TCP port of the HTTP API (also RPC_SERVER_PORT)."""
+    metrics_port: Port = 2500
+    """TCP port for Prometheus, on the API's address (also TELEMETRY_PORT)."""
+    mempool_transactions: Annotated[int, Meta(ge=1, le=1_000_000)] = 20_000
+    """Pending transactions kept at most."""
+    mempool_bytes: Annotated[int, Meta(ge=65536)] = 64 << 20
+    """Bytes of pending transactions kept at most."""
+    mempool_per_sender: Annotated[int, Meta(ge=1)] = 2_000
+    """Pending transactions of one sender at most."""
+    relay_delay: Annotated[int, Meta(ge=0, le=1000)] = 25
+    """Submitted transactions wait this long for company before they go to the peers."""
+    signature_workers: Literal["auto", "inline"] | Annotated[int, Meta(ge=1, le=64)] = "auto"
+    """Threads that check signatures; "inline" uses none, "auto" decides by the number of processors."""
+    archive: bool = False
+    """Keep what it takes to answer for the state of every height, not just of recent ones."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["console", "json"] = "console"
+
+
+ALIASES: Final[Mapping[str, str]] = MappingProxyType({
+    "RPC_SERVER_PORT": "api_port",
+    "TELEMETRY_PORT": "metrics_port",
+})
+"""Environment names from before this node; NEXUS_<KEY> goes first."""
+PREFIX: Final = "NEXUS_"
+FOREIGN: Final = frozenset({"NEXUS_HOME", "NEXUS_VECTORS", "NEXUS_PASSWORD"})
+"""NEXUS_* names that are no settings: the CLI and the tests read them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    key: str
+    value: Any
+    source: str
+    text: bool  # from the environment: numbers, booleans and lists arrive as text
+
+
+def load_config(path: Path, environment: Mapping[str, str]) -> NodeConfig:
+    """Read the settings of a home, the environment going before the file.
+
+    Args:
+        path: config.toml.
+        environment: usually `os.environ`; NEXUS_<KEY> in capitals, lists separated by commas.
+
+    Raises:
+        Refused: BAD_CONFIG with every wrong key and value in one sentence each.
+    """
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise Refused(Reason.BAD_CONFIG, f"{path.name} cannot be read: {error}") from None
+    settings = [_Setting(key, value, path.name, False) for key, value in table.items()]
+    settings += _from_environment(environment)
+    return _build(settings)
+
+
+def make_config(**values: Any) -> NodeConfig:
+    """Return settings from plain values, checked the same way. Raises Refused(BAD_CONFIG)."""
+    return _build([_Setting(key, value, "argument", False) for key, value in values.items()])
+
+
+def save_config(path: Path, config: NodeConfig) -> None:
+    """Write the settings as TOML, one key a line, in one step."""
+    lines = [f"{key} = {_toml(value)}" for key, value in msgspec.to_builtins(config).items()]
+    write_file(path, ("\n".join(lines) + "\n").encode())
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    # a JSON string, number or boolean is a TOML one, but for the escaped slash that msgspec never writes
+    return msgspec.json.encode(value).decode()
+
+
+def _from_environment(environment: Mapping[str, str]) -> list[_Setting]:
+    aliased = [
+        _Setting(key, environment[name], name, True) for name, key in ALIASES.items() if name in environment
+    ]
+    named = [
+        _Setting(name.removeprefix(PREFIX).lower(), text, name, True)
+        for name, text in sorted(environment.items())
+        if name.startswith(PREFIX) and name not in FOREIGN
+    ]
+    return aliased + named
+
+
+def _build(settings: list[_Setting]) -> NodeConfig:
+    kinds = {field.name: field.type for field in msgspec.structs.fields(NodeConfig)}
+    values: dict[str, Any] = {}
+    wrong: list[str] = []
+    for setting in settings:
+        if setting.key not in kinds:
+            wrong.append(f"{setting.source}: there is no setting {setting.key!r}")
+            continue
+        try:
+            values[setting.key] = _convert(setting, kinds[setting.key])
+        except msgspec.ValidationError as error:
+            wrong.append(f"{setting.source}: {setting.key} = {setting.value!r}: {error}")
+    config = NodeConfig(**values)
+    wrong += _cross_checks(config)
+    if wrong:
+        raise Refused(Reason.BAD_CONFIG, "; ".join(wrong))
+    return config
+
+
+def _convert(setting: _Setting, kind: Any) -> Any:
+    value = setting.value
+    if setting.text and kind == tuple[str, ...]:
+        value = tuple(part.strip() for part in value.split(",") if part.strip())
+    elif setting.key == "signature_workers" and isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    return msgspec.convert(value, kind, strict=not setting.text)
+
+
+def _cross_checks(config: NodeConfig) -> list[str]:
+    wrong: list[str] = []
+    for key in ("listen_host", "api_host"):
+        try:
+            ipaddress.IPv6Address(getattr(config, key))
+        except ValueError:
+            wrong.append(f"{key} = {getattr(config, key)!r} is no IPv6 address")
+    for key in ("persistent_peers", "seeds"):
+        for text in getattr(config, key):
+            try:
+                parse_peer_address(text)
+            except Refused as refused:
+                wrong.append(f"{key}: {refused.detail}")
+    if config.api_port and config.api_port == config.metrics_port:
+        wrong.append(f"api_port and metrics_port are both {config.api_port}")
+    return wrong

@@ -1,0 +1,116 @@
+"""A node's home directory: where each file is, and how files are written so that a crash leaves the old or the new.
+
+    config.toml       settings (node.config)
+    genesis.json      the genesis document, canonical JSON
+    genesis.hash      the chain id that this home was made for, as hexadecimal
+    keys/             encrypted or plain key files (node.keystore)
+    data/chain/       LevelDB: blocks, state, indexes; its LOCK file keeps a second process out
+    data/consensus.log   own votes and what led to them, for the height in progress
+"""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from crypto.errors import Reason, Refused
+
+PRIVATE_FILE = 0o600
+PRIVATE_FOLDER = 0o700
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Paths under one root. Nothing is read or written by making it."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """Settings in TOML."""
+        return self.root / "config.toml"
+
+    @property
+    def genesis(self) -> Path:
+        """The genesis document."""
+        return self.root / "genesis.json"
+
+    @property
+    def genesis_hash(self) -> Path:
+        """The chain id this home belongs to, in hexadecimal."""
+        return self.root / "genesis.hash"
+
+    @property
+    def keys(self) -> Path:
+        """Folder of key files."""
+        return self.root / "keys"
+
+    @property
+    def data(self) -> Path:
+        """Folder of everything that the node writes while it runs."""
+        return self.root / "data"
+
+    @property
+    def chain(self) -> Path:
+        """The LevelDB folder."""
+        return self.data / "chain"
+
+    @property
+    def consensus_log(self) -> Path:
+        """The log of the height in progress."""
+        return self.data / "consensus.log"
+
+
+def init_home(root: Path) -> Home:
+    """Make an empty home, readable by its owner only.
+
+    Raises:
+        Refused: HOME_EXISTS if there is one already, BAD_ARGUMENT if the path cannot be made.
+    """
+    home = Home(root)
+    if home.config.exists() or home.genesis.exists() or home.data.exists():
+        raise Refused(Reason.HOME_EXISTS, f"{root} already holds a node home")
+    try:
+        for folder in (home.root, home.keys, home.data):
+            folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(Reason.BAD_ARGUMENT, f"cannot make {root}: {error.strerror}") from None
+    return home
+
+
+def open_home(root: Path) -> Home:
+    """Return the home at `root`.
+
+    Raises:
+        Refused: HOME_MISSING with the command that makes one.
+    """
+    home = Home(root)
+    if not home.config.is_file():
+        raise Refused(Reason.HOME_MISSING, f"{root} is no node home; make one with: nexus init MONIKER --home {root}")
+    home.data.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+    return home
+
+
+def write_file(path: Path, content: bytes, mode: int = PRIVATE_FILE) -> None:
+    """Replace a file in one step: a crash leaves the old content or the new, on disk and complete."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and new names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,375 @@
+"""Transactions that wait for a block. Pure: no clock, no I/O; time is counted in heights.
+
+Order in a block: fee classes from high to low (a class spans a factor of two in fee per gas, so that small
+bids do not jump the queue), first come first served within a class, and each account's calls by nonce.
+
+Every cache of bytes seen or refused goes by wtxid: a third party who relays a transaction with a bad witness
+must not block the good one.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from crypto.errors import Reason, Refused
+from state.transaction import Call, Decoded, OutPoint, Transfer
+from state.types import Address, Height, TxId, WtxId
+
+REPLACEMENT_PERCENT: Final = 110
+"""A replacement pays at least this share of the fees that it pushes out, so that each replay of a relay is paid for."""
+NONCE_WINDOW: Final = 1024
+"""Calls this far ahead of the account's next nonce are kept until the gap closes."""
+RATE_SCALE: Final = 1 << 20
+"""Fixed-point scale of fee per gas."""
+REFUSED_KEPT: Final = 65_536
+"""Wtxids of refused transactions that are remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may wait: transactions, bytes, and transactions of one sender."""
+
+    transactions: int = 20_000
+    bytes: int = 64 << 20
+    per_sender: int = 2_000
+
+
+class Entry(NamedTuple):
+    """A transaction whose signatures were checked with `keys` (in witness order)."""
+
+    decoded: Decoded
+    gas: int
+    keys: tuple[bytes, ...]
+
+    @property
+    def wtxid(self) -> WtxId:
+        """Name of these very bytes."""
+        return self.decoded.wtxid
+
+    @property
+    def fee(self) -> int:
+        """Fee in unxs."""
+        return self.decoded.body.fee
+
+    @property
+    def fee_class(self) -> int:
+        """Position of the highest bit of fee per gas."""
+        return (self.fee * RATE_SCALE // max(self.gas, 1)).bit_length()
+
+    @property
+    def sender(self) -> Address:
+        """Whom the per-sender limit counts: the account of a call, else the first signer."""
+        payload = self.decoded.body.payload
+        return payload.sender if isinstance(payload, Call) else self.decoded.transaction.witnesses[0].signer
+
+
+class Removed(NamedTuple):
+    """An entry that left without being in a block, and why."""
+
+    entry: Entry
+    reason: Reason
+
+
+@dataclass(slots=True)
+class _Account:
+    """Calls of one account by nonce, and the nonce that the state expects next."""
+
+    next_nonce: int
+    calls: dict[int, WtxId] = field(default_factory=dict)
+
+
+class Mempool:
+    """Pending transactions, found by wtxid, txid, input, and sender with nonce."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._entries: dict[WtxId, Entry] = {}
+        self._classes: dict[int, dict[WtxId, Entry]] = {}
+        self._txids: dict[TxId, WtxId] = {}
+        self._spent: dict[OutPoint, WtxId] = {}
+        self._accounts: dict[Address, _Account] = {}
+        self._sender_counts: dict[Address, int] = {}
+        self._expiries: dict[Height, set[WtxId]] = {}
+        self._refused: OrderedDict[WtxId, Refused] = OrderedDict()
+        self._bytes = 0
+        self._height = Height(0)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, wtxid: WtxId) -> bool:
+        return wtxid in self._entries
+
+    @property
+    def bytes(self) -> int:
+        """Wire bytes of all pending transactions."""
+        return self._bytes
+
+    @property
+    def is_full(self) -> bool:
+        """No room for one more without pushing another out."""
+        return len(self._entries) >= self._limits.transactions or self._bytes >= self._limits.bytes
+
+    def get(self, wtxid: WtxId) -> Entry | None:
+        """Return the entry of these very bytes."""
+        return self._entries.get(wtxid)
+
+    def by_txid(self, txid: TxId) -> Entry | None:
+        """Return the entry with this body."""
+        wtxid = self._txids.get(txid)
+        return None if wtxid is None else self._entries[wtxid]
+
+    def pending_nonce(self, sender: Address, next_nonce: int) -> int:
+        """Return the nonce that the sender's next call should carry, behind what waits without a gap."""
+        account = self._accounts.get(sender)
+        if account is None:
+            return next_nonce
+        nonce = max(account.next_nonce, next_nonce)
+        while nonce in account.calls:
+            nonce += 1
+        return nonce
+
+    # ---- refused bytes
+
+    def check_new(self, wtxid: WtxId) -> None:
+        """Pass bytes that were not seen before.
+
+        Raises:
+            Refused: ALREADY_KNOWN, or the reason for which the same bytes were refused for good.
+        """
+        if wtxid in self._entries:
+            raise Refused(Reason.ALREADY_KNOWN, "the same bytes wait in the mempool")
+        refused = self._refused.get(wtxid)
+        if refused is not None:
+            raise Refused(refused.reason, refused.detail)
+
+    def remember_refused(self, wtxid: WtxId, refused: Refused) -> None:
+        """Remember bytes that can never become valid; the oldest are forgotten."""
+        if not refused.reason.permanent:
+            return
+        self._refused[wtxid] = refused
+        if len(self._refused) > REFUSED_KEPT:
+            self._refused.popitem(last=False)
+
+    # ---- adding
+
+    def add(self, entry: Entry, next_nonce: int = 0) -> tuple[Removed, ...]:
+        """Take in a checked transaction.
+
+        Args:
+            entry: the transaction; its signatures and its place in the state were checked.
+            next_nonce: for a call, the nonce that the state expects of the sender.
+
+        Returns:
+            What it pushed out: the transactions that it replaces, and others if there was no room.
+
+        Raises:
+            Refused: ALREADY_KNOWN, CONFLICT, NONCE_TOO_LOW, NONCE_TOO_HIGH, SENDER_LIMIT, MEMPOOL_FULL, EXPIRED.
+        """
+        self.check_new(entry.wtxid)
+        if entry.decoded.body.expiry <= self._height:
+            raise Refused(Reason.EXPIRED, f"expired at height {entry.decoded.body.expiry}, now {self._height}")
+        replaced = self._conflicts(entry, next_nonce)
+        if replaced:
+            self._check_replacement(entry, replaced)
+        elif self._sender_counts.get(entry.sender, 0) >= self._limits.per_sender:
+            raise Refused(Reason.SENDER_LIMIT, f"the sender has {self._limits.per_sender} pending transactions")
+        evicted = self._make_room(entry, replaced)
+        removed = [Removed(old, Reason.CONFLICT) for old in replaced]
+        removed += [Removed(old, Reason.MEMPOOL_FULL) for old in evicted]
+        for old, _ in removed:
+            self._remove(old)
+        self._insert(entry, next_nonce)
+        return tuple(removed)
+
+    def _conflicts(self, entry: Entry, next_nonce: int) -> list[Entry]:
+        """Return pending entries that cannot be in a chain together with this one."""
+        found: dict[WtxId, None] = {}
+        same_body = self._txids.get(entry.decoded.txid)
+        if same_body is not None:
+            found[same_body] = None
+        payload = entry.decoded.body.payload
+        if isinstance(payload, Transfer):
+            for spent in payload.inputs:
+                other = self._spent.get(spent)
+                if other is not None:
+                    found[other] = None
+        elif isinstance(payload, Call):
+            account = self._accounts.get(payload.sender)
+            expected = next_nonce if account is None else max(account.next_nonce, next_nonce)
+            if payload.nonce < expected:
+                raise Refused(Reason.NONCE_TOO_LOW, f"nonce {payload.nonce} was used, the next is {expected}")
+            if payload.nonce >= expected + NONCE_WINDOW:
+                raise Refused(Reason.NONCE_TOO_HIGH, f"nonce {payload.nonce} is far ahead of the next, {expected}")
+            other = None if account is None else account.calls.get(payload.nonce)
+            if other is not None:
+                found[other] = None
+        return [self._entries[wtxid] for wtxid in found]
+
+    def _check_replacement(self, entry: Entry, replaced: list[Entry]) -> None:
+        needed = -(-sum(old.fee for old in replaced) * REPLACEMENT_PERCENT // 100)
+        if entry.fee < needed or any(old.decoded.txid == entry.decoded.txid for old in replaced):
+            raise Refused(Reason.CONFLICT, f"a pending transaction spends the same; a fee of {needed} replaces it")
+
+    def _make_room(self, entry: Entry, replaced: list[Entry]) -> list[Entry]:
+        """Return the newest entries of the lowest fee classes that have to go for this one."""
+        count = len(self._entries) + 1 - len(replaced) - self._limits.transactions
+        size = self._bytes + len(entry.decoded.raw) - self._limits.bytes
+        size -= sum(len(old.decoded.raw) for old in replaced)
+        if count <= 0 and size <= 0:
+            return []
+        leaving: dict[WtxId, Entry] = {}
+        kept = {old.wtxid for old in replaced}
+        for fee_class in sorted(self._classes):
+            if fee_class >= entry.fee_class:
+                break
+            for victim in reversed(self._classes[fee_class].values()):
+                for old in self._with_followers(victim):
+                    if old.wtxid not in kept and old.wtxid not in leaving:
+                        leaving[old.wtxid] = old
+                        count -= 1
+                        size -= len(old.decoded.raw)
+                if count <= 0 and size <= 0:
+                    return list(leaving.values())
+        raise Refused(Reason.MEMPOOL_FULL, "the mempool is full, and the fee is not above the lowest class in it")
+
+    def _with_followers(self, entry: Entry) -> list[Entry]:
+        """Return an entry and the later calls of its account, which cannot run without it."""
+        payload = entry.decoded.body.payload
+        if not isinstance(payload, Call):
+            return [entry]
+        calls = self._accounts[payload.sender].calls
+        return [self._entries[wtxid] for nonce, wtxid in calls.items() if nonce >= payload.nonce]
+
+    def _insert(self, entry: Entry, next_nonce: int) -> None:
+        wtxid = entry.wtxid
+        self._entries[wtxid] = entry
+        self._classes.setdefault(entry.fee_class, {})[wtxid] = entry
+        self._txids[entry.decoded.txid] = wtxid
+        self._expiries.setdefault(entry.decoded.body.expiry, set()).add(wtxid)
+        self._bytes += len(entry.decoded.raw)
+        self._sender_counts[entry.sender] = self._sender_counts.get(entry.sender, 0) + 1
+        payload = entry.decoded.body.payload
+        if isinstance(payload, Transfer):
+            for spent in payload.inputs:
+                self._spent[spent] = wtxid
+        elif isinstance(payload, Call):
+            account = self._accounts.setdefault(payload.sender, _Account(next_nonce))
+            account.next_nonce = max(account.next_nonce, next_nonce)
+            account.calls[payload.nonce] = wtxid
+
+    # ---- leaving
+
+    def remove(self, wtxid: WtxId) -> bool:
+        """Take an entry out; False if it is not here."""
+        entry = self._entries.get(wtxid)
+        if entry is None:
+            return False
+        self._remove(entry)
+        return True
+
+    def _remove(self, entry: Entry) -> None:
+        wtxid = entry.wtxid
+        del self._entries[wtxid]
+        self._drop_from(self._classes, entry.fee_class, wtxid)
+        del self._txids[entry.decoded.txid]
+        waiting = self._expiries.get(entry.decoded.body.expiry)
+        if waiting is not None:
+            waiting.discard(wtxid)
+            if not waiting:
+                del self._expiries[entry.decoded.body.expiry]
+        self._bytes -= len(entry.decoded.raw)
+        left = self._sender_counts[entry.sender] - 1
+        if left:
+            self._sender_counts[entry.sender] = left
+        else:
+            del self._sender_counts[entry.sender]
+        payload = entry.decoded.body.payload
+        if isinstance(payload, Transfer):
+            for spent in payload.inputs:
+                del self._spent[spent]
+        elif isinstance(payload, Call):
+            account = self._accounts[payload.sender]
+            del account.calls[payload.nonce]
+            if not account.calls:
+                del self._accounts[payload.sender]
+
+    @staticmethod
+    def _drop_from(classes: dict[int, dict[WtxId, Entry]], fee_class: int, wtxid: WtxId) -> None:
+        members = classes[fee_class]
+        del members[wtxid]
+        if not members:
+            del classes[fee_class]
+
+    def commit(self, height: Height, included: Iterable[Decoded]) -> tuple[Removed, ...]:
+        """Follow a committed block: its transactions leave, and whatever it made impossible.
+
+        Args:
+            height: the block's height; entries whose expiry is not above it leave.
+            included: the block's transactions.
+
+        Returns:
+            Entries that left without being in the block.
+        """
+        self._height = height
+        removed: list[Removed] = []
+        for decoded in included:
+            self.remove(decoded.wtxid)
+            same_body = self._txids.get(decoded.txid)
+            if same_body is not None:
+                removed.append(self._take(same_body, Reason.ALREADY_COMMITTED))
+            payload = decoded.body.payload
+            if isinstance(payload, Transfer):
+                for spent in payload.inputs:
+                    other = self._spent.get(spent)
+                    if other is not None:
+                        removed.append(self._take(other, Reason.OUTPUT_NOT_FOUND))
+            elif isinstance(payload, Call):
+                removed += self._nonce_used(payload)
+        for expiry in [expiry for expiry in self._expiries if expiry <= height]:
+            removed += [self._take(wtxid, Reason.EXPIRED) for wtxid in tuple(self._expiries[expiry])]
+        return tuple(removed)
+
+    def _nonce_used(self, call: Call) -> list[Removed]:
+        account = self._accounts.get(call.sender)
+        if account is None:
+            return []
+        used = range(account.next_nonce, call.nonce + 1)  # nonces run without gaps: mostly one
+        account.next_nonce = max(account.next_nonce, call.nonce + 1)
+        gone = [account.calls[nonce] for nonce in used if nonce in account.calls]
+        return [self._take(wtxid, Reason.NONCE_TOO_LOW) for wtxid in gone]
+
+    def _take(self, wtxid: WtxId, reason: Reason) -> Removed:
+        entry = self._entries[wtxid]
+        self._remove(entry)
+        return Removed(entry, reason)
+
+    # ---- for a block
+
+    def candidates(self) -> Iterator[Entry]:
+        """Yield entries in the order in which a block should take them; each account's calls without a gap."""
+        expected: dict[Address, int] = {}
+        early: set[WtxId] = set()
+        for fee_class in sorted(self._classes, reverse=True):
+            for entry in self._classes[fee_class].values():
+                payload = entry.decoded.body.payload
+                if not isinstance(payload, Call):
+                    yield entry
+                    continue
+                account = self._accounts[payload.sender]
+                nonce = expected.get(payload.sender, account.next_nonce)
+                if payload.nonce != nonce:
+                    early.add(entry.wtxid)
+                    continue
+                yield entry
+                nonce += 1
+                while account.calls.get(nonce) in early:
+                    yield self._entries[account.calls[nonce]]
+                    nonce += 1
+                expected[payload.sender] = nonce
+
+    @property
+    def has_work(self) -> bool:
+        """There is at least one candidate."""
+        return next(self.candidates(), None) is not None
