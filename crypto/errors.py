@@ -176,6 +176,8 @@ class Reason(StrEnum):
     """A connection limit is reached."""
     PROTOCOL_VIOLATION = "protocol_violation"
     """The peer broke a rule of the wire protocol."""
+    SLOW_READER = "slow_reader"
+    """A subscriber did not keep up with the events, and was let go."""
 
     # this machine
     BAD_CONFIG = "bad_config"

@@ -37,7 +37,8 @@ class Label(Enum):
     MERKLE_NODE = b"nexus/merkle-node/1"
     RECEIPT = b"nexus/receipt/1"
     KEY_DERIVE = b"nexus/key-derive/1"  # phrase seed and path -> key seed
-    KEY_FILE = b"nexus/key-file/1"  # key file's open part -> its checksum, and with the password its box key
+    KEY_FILE_BOX = b"nexus/key-file-box/1"  # master key from the password, key file's open part -> its box key
+    KEY_FILE_CHECKSUM = b"nexus/key-file-checksum/1"
     SEALING_CONTEXT = b"nexus/sealing-context/1"  # info and associated data -> HPKE info
     HYBRID_SIGN = b"nexus/hybrid-sign/1"  # scheme byte, both keys, message -> what both keys sign
     STOQ_AUTH = b"nexus/stoq-auth/1"
