@@ -40,7 +40,11 @@ class StartHeight(NamedTuple):
 
 
 class WorkAvailable(NamedTuple):
-    """There is something to put in a block. Without it the engine waits at a new height (no empty blocks)."""
+    """There is something to put in a block. Without it the engine waits at a new height (no empty blocks).
+
+    It counts for the height that the engine stands at: while the mempool is not empty, the driver hands it in
+    after every StartHeight, and again whenever an empty mempool gets its first transaction. Twice does no harm.
+    """
 
 
 class TimeoutElapsed(NamedTuple):
@@ -115,10 +119,15 @@ class ScheduleTimeout(NamedTuple):
 
 
 class BuildBlock(NamedTuple):
-    """Make a block from the mempool for this round; answer with BlockBuilt."""
+    """Make a block from the mempool for this round; answer with BlockBuilt.
+
+    `last_commit` is the tip's commit with the precommits that came in after it was decided: who signs late is
+    still counted. It goes into `consensus.block.make_header` and the proposal.
+    """
 
     height: Height
     round: Round
+    last_commit: Commit
 
 
 class CheckBlock(NamedTuple):
@@ -152,6 +161,40 @@ class RecordEvidence(NamedTuple):
     evidence: Evidence
 
 
+class ProposalRejected(NamedTuple):
+    """We prevote nil for this proposal, and why (for logs and metrics; there is nothing to carry out).
+
+    BAD_TIME does not mean that the sender is to blame: our own clock may be off.
+    """
+
+    height: Height
+    round: Round
+    block_id: BlockId
+    reason: Reason
+    detail: str
+
+
+class PeerAhead(NamedTuple):
+    """A peer speaks of a height above ours, so it has committed blocks that we lack: ask it for them.
+
+    Reported once for each peer and height. Its message is not verified (we may not know that height's validators):
+    a hint, not a fact.
+    """
+
+    peer: PeerId
+    height: Height
+
+
+class Diverged(NamedTuple):
+    """More than 2/3 of the power precommitted a block that we found invalid: this node must stop at once.
+
+    Either this node's state or its code is wrong, or more than a third of the power is malicious.
+    """
+
+    height: Height
+    block_id: BlockId
+
+
 class Misbehaved(NamedTuple):
     """A peer sent something that no honest peer sends."""
 
@@ -162,7 +205,7 @@ class Misbehaved(NamedTuple):
 
 Effect = (
     SignVote | SignProposal | Broadcast | ScheduleTimeout | BuildBlock | CheckBlock | PersistBlock | AppendLog
-    | Decide | RecordEvidence | Misbehaved
+    | Decide | RecordEvidence | ProposalRejected | PeerAhead | Diverged | Misbehaved
 )
 
 
@@ -185,8 +228,8 @@ class Signer(Protocol):
 
 
 __all__ = [
-    "AppendLog", "Block", "BlockBuilt", "BlockChecked", "Broadcast", "BuildBlock", "CheckBlock", "Decide", "Effect",
-    "Input", "Misbehaved", "PeerId", "PersistBlock", "ProposalReceived", "RecordEvidence", "ScheduleTimeout",
-    "SignProposal", "SignVote", "Signer", "StartHeight", "Step", "Timeout", "TimeoutElapsed", "Verifier",
-    "VoteReceived", "WorkAvailable",
+    "AppendLog", "Block", "BlockBuilt", "BlockChecked", "Broadcast", "BuildBlock", "CheckBlock", "Decide", "Diverged",
+    "Effect", "Input", "Misbehaved", "PeerAhead", "PeerId", "PersistBlock", "ProposalReceived", "ProposalRejected",
+    "RecordEvidence", "ScheduleTimeout", "SignProposal", "SignVote", "Signer", "StartHeight", "Step", "Timeout",
+    "TimeoutElapsed", "Verifier", "VoteReceived", "WorkAvailable",
 ]

@@ -49,7 +49,7 @@ class Validator(Record, frozen=True):
     operator: AddressField
 
 
-class ValidatorSet(Record, frozen=True, dict=True):
+class ValidatorSet(Record, frozen=True, dict=True, gc=True):
     """Validators in rising order of address. Votes and commits name a validator by its index here."""
 
     validators: Annotated[tuple[Validator, ...], Meta(min_length=1, max_length=MAX_VALIDATORS)]
@@ -84,7 +84,7 @@ class ValidatorSet(Record, frozen=True, dict=True):
         return 3 * power > self.total_power
 
 
-class Header(Record, frozen=True, dict=True):
+class Header(Record, frozen=True, dict=True, gc=True):
     """What a block id commits to. `state_root` and `receipts_root` are those after the *previous* block."""
 
     version: Annotated[int, Meta(ge=0, le=2**16 - 1)]
@@ -133,7 +133,7 @@ class CommitSignature(Record, frozen=True):
     signature: SignatureField
 
 
-class Commit(Record, frozen=True, dict=True):
+class Commit(Record, frozen=True, dict=True, gc=True):
     """Proof that more than 2/3 of the power precommitted one block. Signatures in rising order of index."""
 
     height: HeightField
@@ -254,9 +254,10 @@ class ConsensusParams(Record, frozen=True):
 class Tip(NamedTuple):
     """All that consensus needs to know of the committed chain before height `height + 1`.
 
-    `validators` votes on height + 1 and `next_validators` on height + 2. `priorities` are the proposer
-    priorities of `validators`, in set order. For a new chain: height 0, block_id = chain id, time = genesis
-    time, commit = EMPTY_COMMIT.
+    `previous_validators` voted on `height` (they signed `commit`), `validators` votes on height + 1 and
+    `next_validators` on height + 2. `priorities` are the proposer priorities of `validators`, in set order.
+    For a new chain: height 0, block_id = chain id, time = genesis time, commit = EMPTY_COMMIT, and
+    previous_validators = validators.
     """
 
     chain_id: ChainId
@@ -267,6 +268,7 @@ class Tip(NamedTuple):
     state_root: bytes
     receipts_root: bytes
     beacon: bytes
+    previous_validators: ValidatorSet
     validators: ValidatorSet
     next_validators: ValidatorSet
     priorities: tuple[int, ...]
