@@ -174,6 +174,10 @@ class Reason(StrEnum):
     """The connection ended."""
     TOO_MANY_CONNECTIONS = "too_many_connections"
     """A connection limit is reached."""
+    REPLACED = "replaced"
+    """Another connection with the same peer took this one's place."""
+    CLOSING = "closing"
+    """The other side is shutting down, or we are."""
     PROTOCOL_VIOLATION = "protocol_violation"
     """The peer broke a rule of the wire protocol."""
     SLOW_READER = "slow_reader"
@@ -200,6 +204,10 @@ class Reason(StrEnum):
     """The consensus log is damaged before its last record."""
     USAGE = "usage"
     """The command line is wrong."""
+    UNKNOWN_METHOD = "unknown_method"
+    """The API has no such method or path."""
+    INTERNAL = "internal"
+    """A fault of this program; the log has more."""
 
     @property
     def permanent(self) -> bool:
@@ -212,7 +220,8 @@ _TEMPORARY = frozenset({
     Reason.NONCE_TOO_LOW, Reason.NONCE_TOO_HIGH, Reason.FEE_TOO_LOW, Reason.INSUFFICIENT_FEE_FUNDS,
     Reason.OUTPUT_NOT_FOUND, Reason.TOO_EARLY, Reason.TOO_LATE, Reason.ALREADY_KNOWN, Reason.ALREADY_COMMITTED,
     Reason.CONFLICT, Reason.MEMPOOL_FULL, Reason.SENDER_LIMIT, Reason.MISSING_BODIES, Reason.NOT_AVAILABLE,
-    Reason.UNREACHABLE, Reason.TIMED_OUT, Reason.CONNECTION_LOST, Reason.TOO_MANY_CONNECTIONS, Reason.FROZEN,
+    Reason.UNREACHABLE, Reason.TIMED_OUT, Reason.CONNECTION_LOST, Reason.TOO_MANY_CONNECTIONS, Reason.REPLACED,
+    Reason.CLOSING, Reason.FROZEN,
     Reason.LOCKED, Reason.INSUFFICIENT_FUNDS, Reason.INSUFFICIENT_ALLOWANCE, Reason.WRONG_HEIGHT, Reason.BAD_TIME,
     Reason.NOT_OWNER, Reason.UNKNOWN_ASSET, Reason.UNBALANCED,
 })
