@@ -62,6 +62,48 @@ def signed_power(validators: ValidatorSet, commit: Commit) -> int:
     return sum(validators.validators[signature.validator].power for signature in commit.signatures)
 
 
+class GrowingCommit:
+    """The tip's commit, and the precommits for it that come in after it was decided.
+
+    A block is final with the first two thirds; whoever signed a little later is still added, so that the next
+    block's proposer can name it: uptime and rewards come from the commit in the block.
+    """
+
+    def __init__(self, chain_id: ChainId, validators: ValidatorSet, commit: Commit) -> None:
+        self._chain_id = chain_id
+        self._validators = validators
+        self.commit = commit
+
+    def wants(self, vote: Vote) -> bool:
+        """Whether the vote is a precommit of the commit's block and round that it lacks."""
+        commit = self.commit
+        return (
+            bool(commit.block_id)
+            and vote.kind is VoteKind.PRECOMMIT
+            and (vote.height, vote.round, vote.block_id) == (commit.height, commit.round, commit.block_id)
+            and vote.validator < len(self._validators)
+            and all(signature.validator != vote.validator for signature in commit.signatures)
+        )
+
+    def add(self, vote: Vote, verifier: Verifier) -> None:
+        """Add a vote that it wants.
+
+        Raises:
+            Refused: BAD_SIGNATURE.
+        """
+        late = CommitSignature(vote.validator, vote.signature)
+        _check_signature(self._validators, _message(self._chain_id, self.commit), late, verifier)
+        self.extend([vote])
+
+    def extend(self, votes: Iterable[Vote]) -> None:
+        """Add votes whose signatures are known to be good; those that it does not want are passed over."""
+        late = [CommitSignature(vote.validator, vote.signature) for vote in votes if self.wants(vote)]
+        if late:
+            commit = self.commit
+            ordered = sorted((*commit.signatures, *late), key=lambda signature: signature.validator)
+            self.commit = Commit(commit.height, commit.round, commit.block_id, tuple(ordered))
+
+
 def _check_form(validators: ValidatorSet, height: Height, block_id: BlockId, commit: Commit) -> None:
     """Everything that costs no signature check."""
     if commit.height != height:

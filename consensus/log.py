@@ -87,10 +87,11 @@ def decode_entries(raw: bytes) -> tuple[tuple[LogEntry, ...], int]:
 
 def entries_of(entries: Sequence[LogEntry], height: int) -> tuple[LogEntry, ...]:
     """Return the entries that belong to one height."""
-    return tuple(entry for entry in entries if _height(entry) == height)
+    return tuple(entry for entry in entries if height_of(entry) == height)
 
 
-def _height(entry: LogEntry) -> int:
+def height_of(entry: LogEntry) -> int:
+    """Return the height that an entry belongs to."""
     if isinstance(entry, HeightEntry):
         return entry.height
     return entry.vote.height if isinstance(entry, VoteEntry) else entry.proposal.height

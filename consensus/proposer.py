@@ -9,7 +9,8 @@ proposer of round r is the one that step r + 1 chooses. The next height starts o
 many rounds this height took: rounds are not agreed on, heights are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from consensus.types import ValidatorSet
@@ -32,13 +33,16 @@ def advance(validators: ValidatorSet, priorities: Sequence[int]) -> tuple[int, .
     return tuple(moved)
 
 
-def proposer_of(validators: ValidatorSet, priorities: Sequence[int], round: int) -> int:
-    """Return the index of the proposer of `round` (from 0) at the height that starts with `priorities`."""
+def turns(validators: ValidatorSet, priorities: Sequence[int]) -> Iterator[int]:
+    """Yield the index of the proposer of round 0, 1, 2 ... of the height that starts with `priorities`."""
     moved = _balanced(validators, priorities)
-    chosen = _step(validators, moved)
-    for _ in range(round):
-        chosen = _step(validators, moved)
-    return chosen
+    while True:
+        yield _step(validators, moved)
+
+
+def proposer_of(validators: ValidatorSet, priorities: Sequence[int], round: int) -> int:
+    """Return the index of the proposer of `round` (from 0). Costs O(round * validators): `turns` is for many."""
+    return next(islice(turns(validators, priorities), round, None))
 
 
 def carry_over(old: ValidatorSet, priorities: Sequence[int], new: ValidatorSet) -> tuple[int, ...]:
