@@ -1,16 +1,276 @@
-"""The network of a node: authenticated peers, dialled again when lost."""
+"""The network of a node: authenticated peers, dialled again when lost.
 
-from contextlib import AbstractAsyncContextManager
+Of two connections with one peer one stays:
+- a newer one dialled by the same side replaces the older, so that a restarted node is heard at once;
+- of two dialled by different sides, the one that the smaller node id dialled stays;
+- but a peer that has restarted since (another `instance`) is always let in: its older connection is dead.
+"""
 
+import os
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+
+import trio
+
+from crypto.errors import Reason, Refused
 from crypto.keys import SecretKey
-from p2p.config import NetworkConfig
-from p2p.network import Network
+from crypto.schemes import Scheme
+from p2p.address import peer_id_of
+from p2p.config import MAX_DATAGRAM, MIN_DATAGRAM, Limits, NetworkConfig
+from p2p.metrics import Counters, NetworkMetrics
+from p2p.network import Channel, NetworkEvent, PeerAddress, PeerId, PeerInfo
+from p2p.peer import Peer
+from p2p.stoq.auth import (
+    LocalIdentity,
+    RemoteIdentity,
+    introduce,
+    prove_dialer,
+    prove_listener,
+    receive_introduction,
+)
+from p2p.stoq.channel import framed
+from p2p.stoq.connection import Connection
+from p2p.stoq.control import INSTANCE_SIZE
+from p2p.stoq.cores import CoreSettings
+from p2p.stoq.endpoint import LOOPBACK, Endpoint, bind, prefix_of, resolve
+from p2p.stoq.tls import make_certificate
 from state.types import ChainId
 
+EVENT_SLOTS = 32
+"""Events that wait in each of the two streams; what comes after waits in the connections, bounded by credit."""
+SECOND_DIAL_DELAY = 0.25
+"""Seconds that the larger node id waits before its first dial: so two nodes that start together dial once."""
+STABLE = 5.0
+"""Seconds after which a lost connection counts as a success and the wait before the next dial starts small."""
 
-def open_network(
-    config: NetworkConfig, identity: SecretKey, chain_id: ChainId,
-) -> AbstractAsyncContextManager[Network]:
+
+class Mesh:
+    """The `Network` over STOQ. Made by `open_network`."""
+
+    def __init__(
+        self, config: NetworkConfig, identity: LocalIdentity, endpoint: Endpoint, counters: Counters,
+        nursery: trio.Nursery,
+    ) -> None:
+        self.peer_id = peer_id_of(identity.key.public_key)
+        self.port = endpoint.port
+        self._config = config
+        self._identity = identity
+        self._endpoint = endpoint
+        self._counters = counters
+        self._nursery = nursery
+        self._live: dict[PeerId, Peer] = {}
+        self._leaving: dict[PeerId, trio.Event] = {}
+        self._penalties: dict[PeerId, float] = {}
+        self._failures: dict[PeerId, Refused] = {}
+        self._dialled: set[PeerId] = set()
+        self._changed = trio.Event()
+        consensus_in, self.consensus_events = trio.open_memory_channel[NetworkEvent](EVENT_SLOTS)
+        bulk_in, self.bulk_events = trio.open_memory_channel[NetworkEvent](EVENT_SLOTS)
+        self._consensus, self._bulk = consensus_in, bulk_in
+
+    # ---- Network
+
+    def send(self, peer_id: PeerId, channel: Channel, payload: bytes) -> bool:
+        """See `Network`. Raises Refused(TOO_LARGE) for a payload that no frame holds."""
+        return self._send(peer_id, channel, framed(payload))
+
+    def broadcast(self, channel: Channel, payload: bytes) -> int:
+        """See `Network`. Raises Refused(TOO_LARGE) for a payload that no frame holds."""
+        frame = framed(payload)
+        return sum(self._send(peer_id, channel, frame) for peer_id in self._live)
+
+    async def request(self, peer_id: PeerId, payload: bytes, timeout: float) -> AsyncIterator[bytes]:
+        """See `Network`."""
+        peer = self._live.get(peer_id)
+        if peer is None:
+            raise Refused(Reason.CONNECTION_LOST, f"no connection with {peer_id.hex()[:16]}")
+        self._counters.requests_sent += 1
+        async for part in peer.requests.ask(payload, timeout):
+            yield part
+
+    def peers(self) -> tuple[PeerInfo, ...]:
+        """See `Network`."""
+        return tuple(peer.info for peer in self._live.values())
+
+    def disconnect(self, peer_id: PeerId, reason: Reason, detail: str) -> None:
+        """See `Network`. For a permanent reason the peer is not let in again for `Limits.penalty` seconds."""
+        peer = self._live.get(peer_id)
+        if peer is not None:
+            peer.connection.fail(reason, detail)
+
+    # ---- beyond Network
+
+    @property
+    def metrics(self) -> NetworkMetrics:
+        """Everything counted so far."""
+        inbound = sum(peer.connection.inbound for peer in self._live.values())
+        return self._counters.snapshot(inbound, len(self._live) - inbound)
+
+    @property
+    def dial_failures(self) -> dict[PeerId, Refused]:
+        """Why the last dial of each persistent peer failed; a peer that answered is not in it."""
+        return dict(self._failures)
+
+    def dial(self, address: PeerAddress) -> None:
+        """Keep a connection with this peer from now on, as with the persistent ones."""
+        if address.peer_id not in self._dialled and address.peer_id != self.peer_id:
+            self._dialled.add(address.peer_id)
+            self._nursery.start_soon(self._keep, address)
+
+    # ---- connections
+
+    async def accept(self, connection: Connection) -> None:
+        """Authenticate an inbound connection. Task of the endpoint."""
+
+        async def handshake() -> RemoteIdentity:
+            remote = await receive_introduction(connection, self._identity)
+            self._admit(remote, connection)
+            await prove_listener(connection, self._identity, remote)
+            return remote
+
+        try:
+            remote = await self._within_time(connection, handshake)
+        except Refused:
+            return
+        self._join(connection, remote)
+
+    async def _dial(self, address: PeerAddress) -> None:
+        if sum(not peer.connection.inbound for peer in self._live.values()) >= self._config.limits.outbound:
+            raise Refused(Reason.TOO_MANY_CONNECTIONS, "the limit of outbound connections is reached")
+        connection = self._endpoint.connect(resolve(address.host, address.port))
+
+        async def handshake() -> RemoteIdentity:
+            remote = await introduce(connection, self._identity, address.peer_id)
+            self._admit(remote, connection)
+            await prove_dialer(connection, self._identity, remote)
+            return remote
+
+        self._join(connection, await self._within_time(connection, handshake))
+
+    async def _within_time(
+        self, connection: Connection, handshake: Callable[[], Awaitable[RemoteIdentity]]
+    ) -> RemoteIdentity:
+        """Run a handshake; whatever stops it closes the connection and is counted once."""
+        try:
+            with trio.move_on_after(self._config.timing.handshake):
+                await connection.handshaken.wait()
+                if connection.gone.is_set():
+                    raise Refused(*connection.ended)
+                return await handshake()
+            reached = connection.handshaken.is_set()
+            raise Refused(Reason.TIMED_OUT if reached else Reason.UNREACHABLE, "no answer in time")
+        except Refused as refusal:
+            connection.fail(refusal.reason, refusal.detail)
+            self._counters.refusals[refusal.reason] += 1
+            raise
+
+    def _admit(self, remote: RemoteIdentity, connection: Connection) -> None:
+        """Turn away before a signature is checked or made."""
+        allowed = self._config.allowed
+        if allowed is not None and remote.peer_id not in allowed:
+            raise Refused(Reason.PEER_REFUSED, "the node id is not on the list of allowed peers")
+        if self._penalties.get(remote.peer_id, 0.0) > trio.current_time():
+            raise Refused(Reason.PEER_REFUSED, "the node broke a rule a moment ago")
+        if connection.inbound and remote.peer_id not in self._live:
+            _check_room(self._live.values(), connection, self._config.limits)
+
+    def _join(self, connection: Connection, remote: RemoteIdentity) -> None:
+        """Make an authenticated connection the one with this peer, unless another one stays."""
+        older = self._live.get(remote.peer_id)
+        if older is not None and not older.connection.gone.is_set():
+            if not self._replaces(connection, remote, older):
+                connection.fail(Reason.REPLACED, "an older connection stays")
+                self._counters.refusals[Reason.REPLACED] += 1
+                return
+            older.connection.fail(Reason.REPLACED, "a newer connection takes over")
+        if connection.gone.is_set():
+            self._counters.refusals[connection.ended[0]] += 1
+            return
+        self._counters.handshakes += 1
+        peer = Peer(connection, remote, self._config.limits, self._counters, self._consensus, self._bulk)
+        before = self._leaving.get(remote.peer_id)
+        self._live[remote.peer_id] = peer
+        self._leaving[remote.peer_id] = peer.done
+        self._announce_change()
+        self._nursery.start_soon(self._serve, peer, before)
+
+    def _replaces(self, connection: Connection, remote: RemoteIdentity, older: Peer) -> bool:
+        if remote.instance != older.remote.instance or connection.inbound == older.connection.inbound:
+            return True
+        dialled_by_us = not connection.inbound
+        return dialled_by_us == (self.peer_id < remote.peer_id)
+
+    async def _serve(self, peer: Peer, before: trio.Event | None) -> None:
+        if before is not None:
+            await before.wait()
+        try:
+            await peer.run()
+        finally:
+            reason = peer.connection.ended[0]
+            self._counters.refusals[reason] += 1
+            if reason.permanent and reason not in (Reason.PEER_REFUSED,):
+                self._punish(peer.peer_id)
+            if self._live.get(peer.peer_id) is peer:
+                del self._live[peer.peer_id]
+            if self._leaving.get(peer.peer_id) is peer.done:
+                del self._leaving[peer.peer_id]
+            self._announce_change()
+
+    def _punish(self, peer_id: PeerId) -> None:
+        now = trio.current_time()
+        self._penalties = {who: until for who, until in self._penalties.items() if until > now}
+        self._penalties[peer_id] = now + self._config.limits.penalty
+
+    async def _keep(self, address: PeerAddress) -> None:
+        """Dial a persistent peer whenever there is no connection with it."""
+        timing = self._config.timing
+        wait = timing.redial_least
+        if self.peer_id > address.peer_id:
+            await trio.sleep(SECOND_DIAL_DELAY)
+        while True:
+            if address.peer_id in self._live:
+                since = trio.current_time()
+                while address.peer_id in self._live:
+                    await self._changed.wait()
+                if trio.current_time() - since >= STABLE:
+                    wait = timing.redial_least
+                await trio.sleep(random.uniform(0.5, 1.0) * wait)
+                continue
+            try:
+                await self._dial(address)
+                self._failures.pop(address.peer_id, None)
+            except Refused as refusal:
+                self._failures[address.peer_id] = refusal
+            if address.peer_id in self._live:
+                continue
+            await trio.sleep(random.uniform(0.5, 1.0) * wait)
+            wait = min(2 * wait, timing.redial_most)
+
+    def _send(self, peer_id: PeerId, channel: Channel, frame: bytes) -> bool:
+        peer = self._live.get(peer_id)
+        if peer is None or not peer.connection.offer(channel, frame):
+            self._counters.dropped_frames[channel] += 1
+            return False
+        self._counters.frames_sent[channel] += 1
+        return True
+
+    def _announce_change(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+
+def _check_room(live: Iterable[Peer], connection: Connection, limits: Limits) -> None:
+    inbound = Counter(prefix_of(peer.connection.address[0]) for peer in live if peer.connection.inbound)
+    prefix = prefix_of(connection.address[0])
+    exempt = limits.loopback_exempt and prefix == LOOPBACK
+    if inbound.total() >= limits.inbound or (not exempt and inbound[prefix] >= limits.per_prefix):
+        raise Refused(Reason.TOO_MANY_CONNECTIONS, "no room for another inbound connection")
+
+
+@asynccontextmanager
+async def open_network(config: NetworkConfig, identity: SecretKey, chain_id: ChainId) -> AsyncIterator[Mesh]:
     """Listen, dial the persistent peers, and keep both up while the context lasts.
 
     Args:
@@ -19,6 +279,23 @@ def open_network(
         chain_id: the genesis hash; peers of another chain are refused with WRONG_GENESIS.
 
     Raises:
-        Refused: PORT_IN_USE if the port is taken; BAD_CONFIG if a setting cannot be used.
+        Refused: PORT_IN_USE if the port is taken; BAD_CONFIG if a setting cannot be used; BAD_KEY for another scheme.
     """
-    raise NotImplementedError
+    if identity.scheme is not Scheme.FALCON:
+        raise Refused(Reason.BAD_KEY, "a node key is of scheme Falcon-1024")
+    if not MIN_DATAGRAM <= config.datagram_size <= MAX_DATAGRAM:
+        raise Refused(Reason.BAD_CONFIG, f"datagram_size is {MIN_DATAGRAM} to {MAX_DATAGRAM}")
+    certificate, private_key = make_certificate()
+    settings = CoreSettings(config.core, certificate, private_key, config.datagram_size, config.timing.idle)
+    counters = Counters()
+    endpoint = Endpoint(bind(config.host, config.port), settings, config.limits, config.timing, counters)
+    local = LocalIdentity(identity, chain_id, os.urandom(INSTANCE_SIZE), endpoint.port)
+    async with trio.open_nursery() as nursery:
+        mesh = Mesh(config, local, endpoint, counters, nursery)
+        nursery.start_soon(endpoint.run, mesh.accept)
+        for address in config.persistent:
+            mesh.dial(address)
+        try:
+            yield mesh
+        finally:
+            nursery.cancel_scope.cancel()

@@ -1,0 +1,113 @@
+"""One authenticated peer: its connection, its requests, and the tasks that hand its frames to the node."""
+
+from collections import deque
+
+import trio
+
+from p2p.config import Limits
+from p2p.metrics import Counters
+from p2p.network import (
+    Channel,
+    FrameReceived,
+    NetworkEvent,
+    PeerConnected,
+    PeerDisconnected,
+    PeerInfo,
+    RequestReceived,
+)
+from p2p.requests import RequestReply, Requests
+from p2p.stoq.auth import RemoteIdentity
+from p2p.stoq.connection import Connection
+
+
+class Peer:
+    """Delivers frames straight from the pump while the node keeps up, and through a task when it does not.
+
+    Args:
+        connection: authenticated, not yet opened.
+        remote: who it is.
+        consensus: where CONSENSUS frames and the peer's coming and going are sent.
+        bulk: where TRANSACTIONS frames and requests are sent.
+    """
+
+    def __init__(
+        self, connection: Connection, remote: RemoteIdentity, limits: Limits, counters: Counters,
+        consensus: trio.MemorySendChannel[NetworkEvent], bulk: trio.MemorySendChannel[NetworkEvent],
+    ) -> None:
+        self.connection = connection
+        self.remote = remote
+        self.peer_id = remote.peer_id
+        self.done = trio.Event()
+        """Set when the node has been told that the peer is gone."""
+        self.requests = Requests(connection, limits.requests, self._on_ask)
+        self._counters = counters
+        self._consensus = consensus
+        self._bulk = bulk
+        self._announced = False
+        self._asks: deque[tuple[bytes, RequestReply]] = deque()
+        self._asked = trio.Event()
+        self._held = {Channel.CONSENSUS: trio.Event(), Channel.TRANSACTIONS: trio.Event()}
+
+    @property
+    def info(self) -> PeerInfo:
+        """What the node shows of it."""
+        connection = self.connection
+        return PeerInfo(
+            self.peer_id, connection.address[0], connection.address[1], connection.inbound, connection.opened_at,
+            connection.bytes_sent, connection.bytes_received, connection.core.rtt,
+        )
+
+    async def run(self) -> None:
+        """Serve until the connection is gone and the node knows it."""
+        connection = self.connection
+        try:
+            await self._consensus.send(PeerConnected(self.peer_id, connection.inbound))
+            self._announced = True
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._deliver, Channel.CONSENSUS, self._consensus)
+                nursery.start_soon(self._deliver, Channel.TRANSACTIONS, self._bulk)
+                nursery.start_soon(self._deliver_asks)
+                connection.open(self)
+                await connection.gone.wait()
+                nursery.cancel_scope.cancel()
+            self.requests.close()
+            reason, detail = connection.ended
+            await self._consensus.send(PeerDisconnected(self.peer_id, reason, detail))
+        finally:
+            self.done.set()
+
+    def on_frame(self, channel: Channel, payload: bytes) -> bool:
+        """See `p2p.stoq.connection.Receiver`."""
+        self._counters.frames_received[channel] += 1
+        if channel is Channel.SYNC:
+            self.requests.on_frame(payload)
+            return True
+        events = self._consensus if channel is Channel.CONSENSUS else self._bulk
+        try:
+            events.send_nowait(FrameReceived(self.peer_id, channel, payload))
+        except trio.WouldBlock:
+            self._held[channel].set()
+            return False
+        return True
+
+    def _on_ask(self, payload: bytes, reply: RequestReply) -> None:
+        self._counters.requests_received += 1
+        self._asks.append((payload, reply))
+        self._asked.set()
+
+    async def _deliver(self, channel: Channel, events: trio.MemorySendChannel[NetworkEvent]) -> None:
+        while True:
+            await self._held[channel].wait()
+            self._held[channel] = trio.Event()
+            while (payload := self.connection.next_payload(channel)) is not None:
+                await events.send(FrameReceived(self.peer_id, channel, payload))
+                self.connection.taken(channel, len(payload))
+
+    async def _deliver_asks(self) -> None:
+        while True:
+            await self._asked.wait()
+            self._asked = trio.Event()
+            while self._asks:
+                payload, reply = self._asks.popleft()
+                await self._bulk.send(RequestReceived(self.peer_id, payload, reply))
+                self.requests.taken(payload)

@@ -1,0 +1,246 @@
+"""Requests and answers over the SYNC channel.
+
+A frame is a kind byte, a request id (four bytes, big-endian, of the asker's choosing) and a body:
+
+    1 ASK      the request
+    2 PART     one frame of the answer
+    3 END      the answer is complete
+    4 REFUSE   [reason, detail] instead of the rest
+    5 CANCEL   the asker no longer wants it
+
+Each side may have a fixed number of requests open with the other; answers may interleave.
+"""
+
+import struct
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from enum import IntEnum
+from typing import Annotated, Final
+
+import trio
+from msgspec import Meta
+
+from crypto.errors import Reason, Refused
+from p2p.network import Channel
+from p2p.stoq.channel import framed
+from p2p.stoq.connection import Connection
+from state.encoding import MAX_FRAME, Codec, Record, encode
+
+_HEADER: Final = struct.Struct(">BI")
+MAX_PAYLOAD: Final = MAX_FRAME - _HEADER.size
+"""Cap in bytes of a request and of one frame of an answer."""
+MAX_WAITING_PARTS: Final = 4096
+"""Frames of one answer that may wait for the asker."""
+
+
+class _Kind(IntEnum):
+    ASK = 1
+    PART = 2
+    END = 3
+    REFUSE = 4
+    CANCEL = 5
+
+
+class Refusal(Record, frozen=True):
+    """Body of REFUSE."""
+
+    reason: Annotated[str, Meta(max_length=64)]
+    detail: Annotated[str, Meta(max_length=512)]
+
+
+_refusal_codec: Final = Codec(Refusal, 2048)
+
+
+def _frame(kind: _Kind, request_id: int, body: bytes = b"") -> bytes:
+    return framed(_HEADER.pack(kind, request_id) + body)
+
+
+class _Question:
+    """One of our requests that is not answered yet."""
+
+    def __init__(self) -> None:
+        self.parts: deque[bytes] = deque()
+        self.news = trio.Event()
+        self.outcome: tuple[Refused | None, ...] = ()
+        """Empty while open; then (None,) for END or the refusal."""
+
+    def settle(self, outcome: Refused | None) -> None:
+        if not self.outcome:
+            self.outcome = (outcome,)
+        self.news.set()
+
+
+class RequestReply:
+    """Our answer to one request of the peer. See `p2p.network.Reply`."""
+
+    def __init__(self, connection: Connection, request_id: int, close: Callable[[int], bool]) -> None:
+        self._connection = connection
+        self._id = request_id
+        self._close = close
+        self._open = True
+
+    async def send(self, payload: bytes) -> None:
+        """Send one frame of the answer; waits while the peer is slow.
+
+        Raises:
+            Refused: TOO_LARGE; CONNECTION_LOST if the peer has gone or no longer wants the answer.
+        """
+        if not 0 < len(payload) <= MAX_PAYLOAD:
+            raise Refused(Reason.TOO_LARGE, f"an answer's frame holds 1 to {MAX_PAYLOAD} bytes, not {len(payload)}")
+        if not self._open:
+            raise Refused(Reason.CONNECTION_LOST, "the peer does not wait for this answer any more")
+        await self._connection.send(Channel.SYNC, _frame(_Kind.PART, self._id, payload))
+
+    async def end(self) -> None:
+        """Finish the answer. Does nothing if it is finished or no longer wanted."""
+        await self._finish(_frame(_Kind.END, self._id))
+
+    async def refuse(self, reason: Reason, detail: str) -> None:
+        """Finish with a named refusal. Does nothing if the answer is finished or no longer wanted."""
+        await self._finish(_frame(_Kind.REFUSE, self._id, encode(Refusal(reason.value, detail[:512]))))
+
+    def cancel(self) -> None:
+        """The peer gave up."""
+        self._open = False
+
+    async def _finish(self, frame: bytes) -> None:
+        if self._open and not self._connection.gone.is_set():
+            await self._connection.send(Channel.SYNC, frame)
+            if self._close(self._id):
+                self._open = False
+
+
+class Requests:
+    """All open requests of one connection, both ways.
+
+    Args:
+        connection: authenticated.
+        most: how many each side may have open.
+        on_ask: takes the peer's requests; must not wait.
+    """
+
+    def __init__(self, connection: Connection, most: int, on_ask: Callable[[bytes, RequestReply], None]) -> None:
+        self._connection = connection
+        self._most = most
+        self._on_ask = on_ask
+        self._slots = trio.Semaphore(most)
+        self._next = 0
+        self._questions: dict[int, _Question] = {}
+        self._replies: dict[int, RequestReply] = {}
+
+    async def ask(self, payload: bytes, timeout: float) -> AsyncIterator[bytes]:
+        """Send a request and yield the frames of its answer.
+
+        Args:
+            payload: at most MAX_PAYLOAD bytes.
+            timeout: seconds without a frame.
+
+        Raises:
+            Refused: TIMED_OUT, CONNECTION_LOST, TOO_LARGE, or the peer's own reason.
+        """
+        if not 0 < len(payload) <= MAX_PAYLOAD:
+            raise Refused(Reason.TOO_LARGE, f"a request holds 1 to {MAX_PAYLOAD} bytes, not {len(payload)}")
+        with trio.move_on_after(timeout) as waiting:
+            await self._slots.acquire()
+        if waiting.cancelled_caught:
+            raise Refused(Reason.TIMED_OUT, f"no request slot for {timeout} s")
+        self._next = request_id = (self._next + 1) & 0xFFFF_FFFF
+        question = self._questions[request_id] = _Question()
+        try:
+            if not self._connection.gone.is_set():
+                with trio.move_on_after(timeout):
+                    await self._connection.send(Channel.SYNC, _frame(_Kind.ASK, request_id, payload))
+            while True:
+                part = await self._next_part(question, timeout)
+                if part is None:
+                    break
+                self._used(len(part))
+                yield part
+        finally:
+            self._abandon(request_id, question)
+
+    def on_frame(self, payload: bytes) -> None:
+        """Take a SYNC frame.
+
+        Raises:
+            Refused: PROTOCOL_VIOLATION, MALFORMED.
+        """
+        if len(payload) < _HEADER.size:
+            raise Refused(Reason.PROTOCOL_VIOLATION, "a SYNC frame is too short")
+        kind, request_id = _HEADER.unpack_from(payload)
+        if kind == _Kind.ASK:
+            self._asked(request_id, payload[_HEADER.size :])
+            return
+        question = self._questions.get(request_id)
+        if kind == _Kind.PART and question is not None and not question.outcome:
+            question.parts.append(payload[_HEADER.size :])
+            if len(question.parts) > MAX_WAITING_PARTS:
+                question.settle(Refused(Reason.TOO_LARGE, "too many frames of the answer wait"))
+            question.news.set()
+            return
+        self._connection.taken(Channel.SYNC, len(payload))
+        if kind == _Kind.END and question is not None:
+            question.settle(None)
+        elif kind == _Kind.REFUSE and question is not None:
+            question.settle(_refused(payload[_HEADER.size :]))
+        elif kind == _Kind.CANCEL:
+            reply = self._replies.pop(request_id, None)
+            if reply is not None:
+                reply.cancel()
+        elif kind not in (_Kind.PART, _Kind.END, _Kind.REFUSE):
+            raise Refused(Reason.PROTOCOL_VIOLATION, f"a SYNC frame of kind {kind}")
+
+    def taken(self, payload: bytes) -> None:
+        """The node has taken a request."""
+        self._used(len(payload))
+
+    def close(self) -> None:
+        """The connection is gone: every open question fails."""
+        refusal = Refused(Reason.CONNECTION_LOST, self._connection.ended[1] or "the connection ended")
+        for question in self._questions.values():
+            question.settle(refusal)
+        for reply in self._replies.values():
+            reply.cancel()
+
+    def _used(self, size: int) -> None:
+        self._connection.taken(Channel.SYNC, size + _HEADER.size)
+
+    def _asked(self, request_id: int, body: bytes) -> None:
+        if request_id in self._replies or len(self._replies) >= self._most or not body:
+            raise Refused(Reason.PROTOCOL_VIOLATION, "an empty request, one too many, or an id in use")
+        reply = self._replies[request_id] = RequestReply(self._connection, request_id, self._answered)
+        self._on_ask(body, reply)
+
+    def _answered(self, request_id: int) -> bool:
+        return self._replies.pop(request_id, None) is not None
+
+    async def _next_part(self, question: _Question, timeout: float) -> bytes | None:
+        with trio.move_on_after(timeout):
+            while not question.parts and not question.outcome:
+                if self._connection.gone.is_set():
+                    raise Refused(Reason.CONNECTION_LOST, self._connection.ended[1] or "the connection ended")
+                question.news = trio.Event()
+                await question.news.wait()
+        if question.parts:
+            return question.parts.popleft()
+        if not question.outcome:
+            raise Refused(Reason.TIMED_OUT, f"no frame of the answer for {timeout} s")
+        if question.outcome[0] is not None:
+            raise question.outcome[0]
+        return None
+
+    def _abandon(self, request_id: int, question: _Question) -> None:
+        del self._questions[request_id]
+        self._slots.release()
+        for part in question.parts:
+            self._used(len(part))
+        if not question.outcome and not self._connection.gone.is_set():
+            self._connection.offer(Channel.SYNC, _frame(_Kind.CANCEL, request_id))
+
+
+def _refused(body: bytes) -> Refused:
+    refusal = _refusal_codec.decode(body)
+    try:
+        return Refused(Reason(refusal.reason), refusal.detail)
+    except ValueError:
+        return Refused(Reason.PEER_REFUSED, f"{refusal.reason}: {refusal.detail}")

@@ -1,0 +1,38 @@
+"""Stateless address validation (RFC 9000, section 8.1.2): a token that only the owner of an address gets to see."""
+
+import hmac
+import os
+import struct
+from typing import Final
+
+from p2p.stoq.cores import Address
+
+TOKEN_LIFE: Final = 10.0
+"""Seconds: a dialer answers a Retry at once."""
+_HEAD: Final = struct.Struct(">dB")
+
+
+class RetryTokens:
+    """Makes and checks tokens with a key that lives as long as the endpoint."""
+
+    def __init__(self) -> None:
+        self._key = os.urandom(32)
+
+    def make(self, address: Address, original_id: bytes, retry_id: bytes, now: float) -> bytes:
+        """Return the token for a client at `address` that first named `original_id` and shall now name `retry_id`."""
+        body = _HEAD.pack(now + TOKEN_LIFE, len(original_id)) + original_id
+        return body + self._tag(body, address, retry_id)
+
+    def check(self, token: bytes, address: Address, retry_id: bytes, now: float) -> bytes | None:
+        """Return the original connection id if the token is ours, for this address and id, and fresh."""
+        if len(token) < _HEAD.size + 32:
+            return None
+        body, tag = token[:-32], token[-32:]
+        if not hmac.compare_digest(tag, self._tag(body, address, retry_id)):
+            return None
+        expires, size = _HEAD.unpack_from(body)
+        return body[_HEAD.size :] if now <= expires and len(body) == _HEAD.size + size else None
+
+    def _tag(self, body: bytes, address: Address, retry_id: bytes) -> bytes:
+        place = f"{address[0]}|{address[1]}|{address[3]}|".encode()
+        return hmac.digest(self._key, len(retry_id).to_bytes(1, "big") + retry_id + place + body, "sha3_256")
