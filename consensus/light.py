@@ -77,23 +77,34 @@ def verify_light(trusted: LightBlock, new: LightBlock, now: int, params: TrustPa
         Refused: TRUST_EXPIRED, WRONG_HEIGHT, WRONG_CHAIN, BAD_TIME, BAD_HEADER, BAD_COMMIT, BAD_SIGNATURE, or
             UNTRUSTED: nothing is wrong with `new`, but too little of the trusted power signed it.
     """
-    if trusted.header.time + params.trust_period <= now:
+    verify_from(trusted.header, trusted.validators, new, now, params, verifier)
+
+
+def verify_from(
+    trusted: Header, validators: ValidatorSet, new: LightBlock, now: int, params: TrustParams, verifier: Verifier
+) -> None:
+    """As `verify_light`, from a trusted header and a trusted set: that of its height or of the next one.
+
+    Raises:
+        Refused: as `verify_light`.
+    """
+    if trusted.time + params.trust_period <= now:
         raise Refused(Reason.TRUST_EXPIRED, "the trusted header is older than the trust period")
     if new.height <= trusted.height:
         raise Refused(Reason.WRONG_HEIGHT, f"height {new.height} is not above the trusted {trusted.height}")
-    if new.header.time <= trusted.header.time:
+    if new.header.time <= trusted.time:
         raise Refused(Reason.BAD_TIME, "the time does not rise above that of the trusted header")
     if new.header.time > now + params.clock_drift:
         raise Refused(Reason.BAD_TIME, "the header is from the future")
     adjacent = new.height == trusted.height + 1
-    if adjacent and new.header.validators_hash != trusted.header.next_validators_hash:
+    if adjacent and new.header.validators_hash != trusted.next_validators_hash:
         raise Refused(Reason.BAD_HEADER, "the validators are not those that the trusted header names")
     check_light_block(new, params.chain_id, verifier)
     if adjacent:
-        if new.header.previous != trusted.header.block_id:
+        if new.header.previous != trusted.block_id:
             raise Refused(Reason.BAD_HEADER, "the header does not follow the trusted one")
     else:
-        _check_overlap(trusted.validators, new, params, verifier)
+        _check_overlap(validators, new, params, verifier)
 
 
 def check_light_block(block: LightBlock, chain_id: ChainId, verifier: Verifier) -> None:

@@ -11,7 +11,6 @@ The caller keeps the paper's "for the first time" (lines 34, 36, 47): it hands i
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import NamedTuple
 
 from consensus.types import NIL, VoteKind
 from state.types import BlockId, Height, Round
@@ -45,27 +44,31 @@ class RoundState:
 # ---- events
 
 
-class NewRound(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class NewRound:
     """Begin a round; `own_turn` if this validator proposes in it."""
 
     round: Round
     own_turn: bool
 
 
-class ValueReady(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ValueReady:
     """The value asked for by GetValue."""
 
     value: BlockId
 
 
-class ProposalSeen(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ProposalSeen:
     """The round's proposal without proof of lock; `valid` includes that it came in time."""
 
     value: BlockId
     valid: bool
 
 
-class ProposalAndPreviousPolka(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ProposalAndPreviousPolka:
     """The round's proposal, and 2f + 1 prevotes for its value in the earlier round that it names."""
 
     value: BlockId
@@ -73,38 +76,45 @@ class ProposalAndPreviousPolka(NamedTuple):
     valid: bool
 
 
-class PolkaAny(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PolkaAny:
     """2f + 1 prevotes of this round, for whatever."""
 
 
-class PolkaNil(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PolkaNil:
     """2f + 1 prevotes of this round for nil."""
 
 
-class ProposalAndPolka(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ProposalAndPolka:
     """The round's proposal, valid, and 2f + 1 prevotes of this round for its value."""
 
     value: BlockId
 
 
-class PrecommitAny(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PrecommitAny:
     """2f + 1 precommits of this round, for whatever."""
 
 
-class ProposalAndCommit(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ProposalAndCommit:
     """A valid proposed value, and 2f + 1 precommits for it in any one round."""
 
     round: Round
     value: BlockId
 
 
-class RoundSkip(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RoundSkip:
     """f + 1 of the power already votes in a later round."""
 
     round: Round
 
 
-class TimeoutOver(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TimeoutOver:
     """A timer of `round` ran out; `step` is PROPOSE, PREVOTE or PRECOMMIT."""
 
     round: Round
@@ -120,13 +130,15 @@ Event = (
 # ---- outputs
 
 
-class GetValue(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class GetValue:
     """A value to propose is needed; answer with ValueReady."""
 
     round: Round
 
 
-class Propose(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Propose:
     """Send the proposal."""
 
     round: Round
@@ -134,7 +146,8 @@ class Propose(NamedTuple):
     pol_round: Round
 
 
-class CastVote(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CastVote:
     """Send the vote."""
 
     kind: VoteKind
@@ -142,27 +155,31 @@ class CastVote(NamedTuple):
     value: BlockId
 
 
-class StartTimer(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StartTimer:
     """Start a timer; TimeoutOver comes back."""
 
     round: Round
     step: RoundStep
 
 
-class ValueIsValid(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ValueIsValid:
     """The valid value is now this one: keep its block, it may have to be proposed again."""
 
     round: Round
     value: BlockId
 
 
-class EnterRound(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class EnterRound:
     """The round is over; answer with NewRound for this one."""
 
     round: Round
 
 
-class Decided(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Decided:
     """The value is final."""
 
     round: Round
