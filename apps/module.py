@@ -6,12 +6,41 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from consensus.types import Block
+from consensus.types import Block, Commit, Evidence, Tip
 from crypto.errors import Reason, Refused
 from state.changes import Overlay, Reader
 from state.encoding import Codec
 from state.receipt import Event
-from state.types import Address, AssetId, Height
+from state.types import Address, AssetId, BlockId, ChainId, Height, TxId
+
+
+@dataclass(frozen=True, slots=True)
+class BlockDraft:
+    """What execution needs to know of a block besides its transactions: known before the header can be made.
+
+    `previous` is the id of block `height - 1` (the chain id for block 1), `last_commit` its commit, `time` in ms.
+    """
+
+    chain_id: ChainId
+    height: Height
+    time: int
+    proposer: Address
+    previous: BlockId
+    last_commit: Commit
+    evidence: tuple[Evidence, ...]
+
+
+def draft_of(block: Block) -> BlockDraft:
+    """Return the draft of a whole block."""
+    header = block.header
+    return BlockDraft(
+        header.chain_id, header.height, header.time, header.proposer, header.previous, block.last_commit, block.evidence
+    )
+
+
+def draft_after(tip: Tip, time: int, proposer: Address, evidence: tuple[Evidence, ...] = ()) -> BlockDraft:
+    """Return the draft of a block that its proposer wants to put on the tip."""
+    return BlockDraft(tip.chain_id, Height(tip.height + 1), time, proposer, tip.block_id, tip.commit, evidence)
 
 
 class GasMeter:
@@ -33,18 +62,20 @@ class GasMeter:
 
 @dataclass(slots=True)
 class Context:
-    """Everything that a message rule may touch."""
+    """Everything that a message rule may touch: one for each call transaction."""
 
     state: Overlay
-    height: Height
-    time: int
+    block: BlockDraft
     sender: Address
-    txid: bytes
+    txid: TxId
     gas: GasMeter
-    events: list[Event] = field(default_factory=list)
-    touched: set[Address] = field(default_factory=set)
+    message: int = 0
+    """Place of the message that runs now."""
     outputs_made: int = 0
     """Outputs that messages of this transaction have made so far: the next one's index."""
+    events: list[Event] = field(default_factory=list)
+    touched: set[Address] = field(default_factory=set)
+    """Accounts under which the transaction is to be found, besides its sender."""
 
     def emit(self, name: str, **attributes: str) -> None:
         """Record an event; attributes keep their order."""
@@ -53,22 +84,36 @@ class Context:
 
 Rule = Callable[[Context, Any], None]
 Query = Callable[[Reader, Mapping[str, str]], Any]
+"""Answers from the state at one height. Parameters and addresses are text; integers in the answer are ints."""
+
+
+def flat_gas(amount: int) -> Callable[[Any], int]:
+    """Return a gas rule for messages that cost the same whatever they say."""
+    return lambda _message: amount
 
 
 @dataclass(frozen=True, slots=True)
 class MessageKind:
-    """One message of a module: its strict decoder, its rule, and its base gas."""
+    """One message of a module: its strict decoder, its rule, and the gas that it costs before the rule runs."""
 
     codec: Codec[Any]
     rule: Rule
-    gas: int
+    gas: Callable[[Any], int]
 
 
-class EndBlock(Protocol):
-    """Runs after the last transaction of each block."""
+class BlockHook(Protocol):
+    """Runs before the first or after the last transaction of each block."""
 
-    def __call__(self, state: Overlay, block: Block, events: list[Event]) -> None:
-        """Write what the block's end changes."""
+    def __call__(self, state: Overlay, block: BlockDraft, events: list[Event]) -> None:
+        """Write what the block's begin or end changes."""
+        ...
+
+
+class GenesisHook(Protocol):
+    """Writes a module's part of the genesis document."""
+
+    def __call__(self, state: Overlay, genesis: Any) -> None:
+        """Write the module's first records."""
         ...
 
 
@@ -80,14 +125,26 @@ class Supply(Protocol):
         ...
 
 
+def no_genesis(state: Overlay, genesis: Any) -> None:
+    """Write nothing: the genesis of a module without any."""
+
+
+def no_hook(state: Overlay, block: BlockDraft, events: list[Event]) -> None:
+    """Write nothing: the begin or end of a block for a module without any."""
+
+
+def no_supply(records: Mapping[bytes, bytes], totals: dict[AssetId, int]) -> None:
+    """Add nothing: a module that holds no assets."""
+
+
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A module as the registry sees it. Message names are "name/verb"; queries likewise."""
+    """A module as the registry sees it. Message and query names are the part after "name/"."""
 
     name: str
     messages: Mapping[str, MessageKind]
     queries: Mapping[str, Query]
-    genesis: Callable[[Overlay, Any], None] | None = None
-    """Writes the module's part of the genesis document."""
-    end_block: EndBlock | None = None
-    supply: Supply | None = None
+    genesis: GenesisHook = no_genesis
+    begin_block: BlockHook = no_hook
+    end_block: BlockHook = no_hook
+    supply: Supply = no_supply

@@ -40,12 +40,14 @@ _LOCK_ID_SIZE: Final = 32
 _FROZEN_MARK: Final = b"\x01"
 
 
-def _read_amount(reader: Reader, key: bytes) -> Amount:
+def read_number(reader: Reader, key: bytes) -> Amount:
+    """Return the number that a record holds; an absent record holds 0."""
     value = reader.get(key)
     return Amount(0 if value is None else decode_amount(value))
 
 
-def _write_amount(state: Overlay, key: bytes, amount: int) -> None:
+def write_number(state: Overlay, key: bytes, amount: int) -> None:
+    """Set the number that a record holds; 0 removes the record."""
     if amount:
         state.put(key, encode_amount(amount))
     else:
@@ -57,37 +59,37 @@ def _write_amount(state: Overlay, key: bytes, amount: int) -> None:
 
 def balance(reader: Reader, address: Address, asset: AssetId) -> Amount:
     """Return what an account holds of an asset, without its locks and its coins."""
-    return _read_amount(reader, balance_key(address, asset))
+    return read_number(reader, balance_key(address, asset))
 
 
 def credit(state: Overlay, address: Address, asset: AssetId, amount: int) -> None:
     """Add to a balance. Raises Refused(AMOUNT_OUT_OF_RANGE) if it would pass MAX_AMOUNT."""
     key = balance_key(address, asset)
-    total = _read_amount(state, key) + amount
+    total = read_number(state, key) + amount
     if total > MAX_AMOUNT:
         raise Refused(Reason.AMOUNT_OUT_OF_RANGE, f"the balance would be {total}, at most {MAX_AMOUNT}")
-    _write_amount(state, key, total)
+    write_number(state, key, total)
 
 
 def debit(state: Overlay, address: Address, asset: AssetId, amount: int) -> None:
     """Take from a balance. Raises Refused(INSUFFICIENT_FUNDS)."""
     key = balance_key(address, asset)
-    held = _read_amount(state, key)
+    held = read_number(state, key)
     if held < amount:
         raise Refused(Reason.INSUFFICIENT_FUNDS, f"the balance is {held}, {amount} is needed")
-    _write_amount(state, key, held - amount)
+    write_number(state, key, held - amount)
 
 
 def supply(reader: Reader, asset: AssetId) -> Amount:
     """Return how much of an asset there is in all places together."""
-    return _read_amount(reader, supply_key(asset))
+    return read_number(reader, supply_key(asset))
 
 
 def set_supply(state: Overlay, asset: AssetId, amount: int) -> None:
     """Set an asset's supply. Raises Refused(AMOUNT_OUT_OF_RANGE) above MAX_AMOUNT."""
     if amount > MAX_AMOUNT:
         raise Refused(Reason.AMOUNT_OUT_OF_RANGE, f"the supply would be {amount}, at most {MAX_AMOUNT}")
-    _write_amount(state, supply_key(asset), amount)
+    write_number(state, supply_key(asset), amount)
 
 
 # ---- allowances
@@ -95,12 +97,12 @@ def set_supply(state: Overlay, asset: AssetId, amount: int) -> None:
 
 def allowance(reader: Reader, owner: Address, spender: Address, asset: AssetId) -> Amount:
     """Return what `spender` may still take from `owner`'s balance."""
-    return _read_amount(reader, allowance_key(owner, spender, asset))
+    return read_number(reader, allowance_key(owner, spender, asset))
 
 
 def set_allowance(state: Overlay, owner: Address, spender: Address, asset: AssetId, amount: int) -> None:
     """Replace an allowance; 0 takes it back."""
-    _write_amount(state, allowance_key(owner, spender, asset), amount)
+    write_number(state, allowance_key(owner, spender, asset), amount)
 
 
 # ---- locks
@@ -146,12 +148,12 @@ def remove_lock(state: Overlay, owner: Address, lock_id: bytes) -> Lock:
 
 def nonce(reader: Reader, address: Address) -> int:
     """Return the nonce that the account's next call must carry; the first is 0."""
-    return _read_amount(reader, nonce_key(address))
+    return read_number(reader, nonce_key(address))
 
 
 def set_nonce(state: Overlay, address: Address, value: int) -> None:
     """Set the nonce of the account's next call."""
-    _write_amount(state, nonce_key(address), value)
+    write_number(state, nonce_key(address), value)
 
 
 def public_key(reader: Reader, address: Address) -> bytes | None:

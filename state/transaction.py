@@ -36,6 +36,8 @@ MAX_MESSAGES: Final = 16
 MAX_WITNESSES: Final = 256
 MAX_DATA: Final = 4096
 """Bytes of free data in a Memo or a State variable list."""
+NO_SCRIPT: Final = bytes(32)
+"""Script address of an output that the signature of its owner alone spends."""
 
 
 class OutPoint(Record, frozen=True):
@@ -54,7 +56,9 @@ class Coin(Record, frozen=True, tag=1):
 
 
 class Memo(Record, frozen=True, tag=2):
-    """A programmable message: spendable by its script within its time bounds (heights, inclusive)."""
+    """A programmable message, spendable within its time bounds (heights, inclusive) by its script, or by its owner if
+    the script is NO_SCRIPT.
+    """
 
     script: Hash32
     owner: AddressField
@@ -65,7 +69,10 @@ class Memo(Record, frozen=True, tag=2):
 
 
 class State(Record, frozen=True, tag=3):
-    """A contract's state: each successor has the nonce of its predecessor plus one."""
+    """A contract's state: the first has nonce 0, each successor the nonce of its predecessor plus one.
+
+    It is spent as a Memo is. A successor keeps script and owner; without a successor the contract ends.
+    """
 
     nonce: Unsigned
     script: Hash32
@@ -108,6 +115,9 @@ class Script(Record, frozen=True, tag=3):
     program: Annotated[bytes, Meta(max_length=MAX_TRANSACTION)]
 
 
+Payload = Transfer | Call | Script
+
+
 class Body(Record, frozen=True):
     """What every witness signs.
 
@@ -121,7 +131,7 @@ class Body(Record, frozen=True):
     expiry: HeightField
     work: Unsigned
     fee: AmountField
-    payload: Transfer | Call | Script
+    payload: Payload
 
 
 class Witness(Record, frozen=True):

@@ -1,0 +1,89 @@
+"""What a transaction must fulfil to wait in the mempool: validity for the next block, with room for what waits.
+
+The mempool keeps the books of what is pending: conflicts, replacement, the order of nonces. Here a transaction is
+held against the committed state alone, so an output that a pending transaction makes is not there yet
+(OUTPUT_NOT_FOUND is temporary), and a call's nonce may be ahead.
+"""
+
+from typing import NamedTuple
+
+from apps.gas import intrinsic_gas
+from apps.registry import MESSAGES
+from apps.transfer import check_transfer
+from apps.validity import View, check_common, check_fee_funds, resolve_keys, stateless_check
+from crypto.errors import Reason, Refused
+from state.ledger import nonce
+from state.transaction import Call, Decoded, Transfer
+
+
+class Admission(NamedTuple):
+    """What the mempool needs to know of a transaction that may wait.
+
+    Attributes:
+        gas: gas wanted, which its fee is for.
+        keys: under which its signatures hold, in witness order: verify them with these before it is let in.
+        next_nonce: of a call, the nonce that the state expects of its sender; 0 for a transfer.
+    """
+
+    gas: int
+    keys: tuple[bytes, ...]
+    next_nonce: int
+
+
+def check_for_admission(decoded: Decoded, view: View, pending_fees: int = 0) -> Admission:
+    """Check everything but the signatures.
+
+    Args:
+        decoded: the transaction.
+        view: the block that would come next, on the committed state: `apps.validity.view_after`.
+        pending_fees: fees of other pending calls by the same sender, which its balance has to cover too.
+
+    Raises:
+        Refused: any reason of validity but NONCE_TOO_HIGH and BAD_SIGNATURE; UNKNOWN_MESSAGE, MALFORMED,
+            NOT_CANONICAL or OUT_OF_GAS for a call that would fail for its form, whatever the state.
+    """
+    stateless_check(decoded, view.chain_id, view.params)
+    keys = resolve_keys(decoded, view.reader)
+    gas = check_common(decoded, keys, view)
+    payload = decoded.body.payload
+    expected = 0
+    if isinstance(payload, Transfer):
+        check_transfer(payload, decoded, view)
+    elif isinstance(payload, Call):
+        expected = nonce(view.reader, payload.sender)
+        if payload.nonce < expected:
+            raise Refused(Reason.NONCE_TOO_LOW, f"nonce {payload.nonce} was used, the next is {expected}")
+        check_fee_funds(payload.sender, decoded.body.fee + pending_fees, view.reader)
+        check_messages(payload, len(decoded.raw), keys)
+    return Admission(gas, keys, expected)
+
+
+def call_gas(call: Call, size: int, keys: tuple[bytes, ...]) -> int:
+    """Return the gas that a call uses when all its messages succeed: what a wallet puts in `gas_wanted`.
+
+    Args:
+        call: the call; its own `gas_wanted` is not looked at.
+        size: wire bytes of the whole transaction.
+        keys: the public keys of its signers.
+
+    Raises:
+        Refused: UNKNOWN_MESSAGE, MALFORMED, NOT_CANONICAL, BAD_KEY.
+    """
+    gas = intrinsic_gas(call, size, keys)
+    for message in call.messages:
+        kind = MESSAGES.get(message.name)
+        if kind is None:
+            raise Refused(Reason.UNKNOWN_MESSAGE, f"no module has the message {message.name}")
+        gas += kind.gas(kind.codec.decode(message.value))
+    return gas
+
+
+def check_messages(call: Call, size: int, keys: tuple[bytes, ...]) -> None:
+    """Refuse a call that can only fail. It would be valid, but its sender would pay for nothing.
+
+    Raises:
+        Refused: UNKNOWN_MESSAGE, MALFORMED, NOT_CANONICAL, OUT_OF_GAS.
+    """
+    needed = call_gas(call, size, keys)
+    if call.gas_wanted < needed:
+        raise Refused(Reason.OUT_OF_GAS, f"gas wanted {call.gas_wanted}, the messages use {needed}")

@@ -1,0 +1,58 @@
+"""What work costs. One unit of gas stands for about a microsecond of one node's CPU, rounded up to be safe, with
+a premium on what stays in the state for ever.
+
+A transfer uses exactly its intrinsic gas. A call uses its intrinsic gas plus that of its messages, up to the gas that
+its sender wanted. The fee is paid for the gas wanted, not for the gas used: so that a block's worst case is known
+before it runs.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from crypto.schemes import Scheme, signature_count
+from state.transaction import Call, Payload, Transfer
+
+TRANSACTION: Final = 100
+"""Decoding, hashing, anchor, nonce, receipt."""
+BYTE: Final = 1
+"""Each wire byte: carried over every link, hashed, stored by every node."""
+SIGNATURE: Final = 200
+"""Each verification of one Falcon or Ed25519 signature."""
+INPUT: Final = 50
+"""Each output spent: one look-up, one record less."""
+OUTPUT: Final = 100
+"""Each output made: one record more."""
+RECORD: Final = 100
+"""Each record that a message reads and writes."""
+BLOCK_ROOM: Final = TRANSACTION
+"""Least gas that a transaction can want: with less than this left, a block is full."""
+
+
+def signatures_gas(keys: Sequence[bytes]) -> int:
+    """Return the gas of checking one signature under each of these public keys. Raises Refused(BAD_KEY)."""
+    count = 0
+    for key in keys:
+        count += 1 if key[0] == Scheme.FALCON else signature_count(key)
+    return SIGNATURE * count
+
+
+def intrinsic_gas(payload: Payload, size: int, keys: Sequence[bytes]) -> int:
+    """Return the gas that a transaction uses before any message runs.
+
+    Args:
+        payload: what it does.
+        size: its wire bytes.
+        keys: the public keys of its signers.
+
+    Raises:
+        Refused: BAD_KEY.
+    """
+    gas = TRANSACTION + BYTE * size + signatures_gas(keys)
+    if isinstance(payload, Transfer):
+        return gas + INPUT * len(payload.inputs) + OUTPUT * len(payload.outputs)
+    return gas
+
+
+def gas_wanted(payload: Payload, size: int, keys: Sequence[bytes]) -> int:
+    """Return the gas that the fee is charged for. Raises Refused(BAD_KEY)."""
+    return payload.gas_wanted if isinstance(payload, Call) else intrinsic_gas(payload, size, keys)

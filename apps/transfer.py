@@ -1,0 +1,139 @@
+"""Transfers: outputs spent and outputs made. Everything is checked before anything is written.
+
+- Coin: its owner spends it. For each asset the coins spent equal the coins made; of the native token the coins spent
+  exceed the coins made by exactly the fee. Coins of an asset for which their owner is frozen stay where they are;
+  coins may be *sent* to a frozen account.
+- Memo and State: their owner spends them within their time bounds if their script is NO_SCRIPT. With a script they
+  can be made, and wait for the transactions that run scripts.
+- State: one with nonce 0 begins. One with a higher nonce succeeds a State that the same transaction spends, of the
+  same script and owner and with that nonce less one; each State spent has at most one successor.
+"""
+
+from collections import Counter
+from typing import NamedTuple
+
+from apps.validity import View, check_signers
+from crypto.errors import Reason, Refused
+from state.changes import Overlay, Reader
+from state.ledger import is_frozen
+from state.receipt import Event
+from state.records import asset_text, decode_output, encode_output, output_key
+from state.transaction import NO_SCRIPT, Coin, Decoded, Memo, OutPoint, Output, State, Transfer
+from state.types import NATIVE, Address, AssetId, Height
+
+
+class SpentOutput(NamedTuple):
+    """An output that a transaction spends, with the key of its record."""
+
+    key: bytes
+    outpoint: OutPoint
+    output: Output
+
+
+def find_inputs(transfer: Transfer, reader: Reader) -> list[SpentOutput]:
+    """Return the outputs that a transfer spends. Raises Refused(OUTPUT_NOT_FOUND)."""
+    found = []
+    for outpoint in transfer.inputs:
+        key = output_key(outpoint.txid, outpoint.index)
+        value = reader.get(key)
+        if value is None:
+            raise Refused(
+                Reason.OUTPUT_NOT_FOUND, f"there is no unspent output {outpoint.txid.hex()}:{outpoint.index}"
+            )
+        found.append(SpentOutput(key, outpoint, decode_output(value)))
+    return found
+
+
+def check_transfer(transfer: Transfer, decoded: Decoded, view: View) -> list[SpentOutput]:
+    """Check inputs, owners, signers, balances and outputs; return what is spent.
+
+    Raises:
+        Refused: OUTPUT_NOT_FOUND, MISSING_SIGNATURE, SURPLUS_SIGNATURE, FROZEN, TOO_EARLY, TOO_LATE,
+            OUTPUT_TYPE_NOT_ALLOWED, BAD_STATE_NONCE, UNBALANCED.
+    """
+    spent = find_inputs(transfer, view.reader)
+    check_signers(sorted({found.output.owner for found in spent}), decoded)
+    surplus: dict[AssetId, int] = {}
+    plain = True
+    for found in spent:
+        output = found.output
+        if isinstance(output, Coin):
+            surplus[output.asset] = surplus.get(output.asset, 0) + output.amount
+            if output.asset and is_frozen(view.reader, output.owner, output.asset):
+                raise Refused(Reason.FROZEN, f"{output.owner.hex()} is frozen for {asset_text(output.asset)}")
+        else:
+            check_bounds(output, view.height)
+            plain = False
+    for output in transfer.outputs:
+        if isinstance(output, Coin):
+            surplus[output.asset] = surplus.get(output.asset, 0) - output.amount
+        else:
+            plain = False
+    surplus[NATIVE] = surplus.get(NATIVE, 0) - decoded.body.fee
+    for asset, rest in surplus.items():
+        if rest:
+            more = "more" if rest > 0 else "less"
+            raise Refused(Reason.UNBALANCED, f"the inputs hold {abs(rest)} {asset_text(asset)} {more} than needed")
+    if not plain:
+        check_states([found.output for found in spent], transfer.outputs)
+    return spent
+
+
+def check_bounds(output: Memo | State, height: Height) -> None:
+    """Check that an output may be spent by its owner now.
+
+    Raises:
+        Refused: OUTPUT_TYPE_NOT_ALLOWED, TOO_EARLY, TOO_LATE.
+    """
+    if output.script != NO_SCRIPT:
+        raise Refused(Reason.OUTPUT_TYPE_NOT_ALLOWED, "a transfer cannot spend an output that a script guards")
+    if height < output.not_before:
+        raise Refused(Reason.TOO_EARLY, f"spendable from height {output.not_before}, this is {height}")
+    if height > output.not_after:
+        raise Refused(Reason.TOO_LATE, f"spendable until height {output.not_after}, this is {height}")
+
+
+def check_states(spent: list[Output], made: tuple[Output, ...]) -> None:
+    """Check that every new State begins, or follows a spent one. Raises Refused(BAD_STATE_NONCE)."""
+    open_places: Counter[tuple[bytes, Address, int]] = Counter(
+        (output.script, output.owner, output.nonce + 1) for output in spent if isinstance(output, State)
+    )
+    for output in made:
+        if isinstance(output, State) and output.nonce:
+            place = (output.script, output.owner, output.nonce)
+            if not open_places[place]:
+                raise Refused(Reason.BAD_STATE_NONCE, f"no State is spent that nonce {output.nonce} follows")
+            open_places[place] -= 1
+
+
+def apply_transfer(transfer: Transfer, decoded: Decoded, spent: list[SpentOutput], state: Overlay) -> list[Event]:
+    """Write what `check_transfer` allowed; return its events: first what is spent, then what is made."""
+    events = []
+    for key, outpoint, output in spent:
+        state.delete(key)
+        events.append(spent_event(outpoint, output))
+    txid = decoded.txid
+    for index, output in enumerate(transfer.outputs):
+        state.create(output_key(txid, index), encode_output(output))
+        events.append(made_event(index, output))
+    return events
+
+
+def spent_event(outpoint: OutPoint, output: Output) -> Event:
+    """Return the event of an output that is spent."""
+    return Event("output/spent", (("outpoint", f"{outpoint.txid.hex()}:{outpoint.index}"), *_described(output)))
+
+
+def made_event(index: int, output: Output) -> Event:
+    """Return the event of an output that is made; the receipt's txid completes its outpoint."""
+    return Event("output/made", (("index", str(index)), *_described(output)))
+
+
+def _described(output: Output) -> tuple[tuple[str, str], ...]:
+    owner = output.owner.hex()
+    if isinstance(output, Coin):
+        asset = asset_text(output.asset) if output.asset else "unxs"
+        return ("type", "coin"), ("owner", owner), ("asset", asset), ("amount", str(output.amount))
+    if isinstance(output, State):
+        return ("type", "state"), ("owner", owner), ("nonce", str(output.nonce))
+    return ("type", "memo"), ("owner", owner)
