@@ -16,6 +16,7 @@ from typing import Annotated, Final, NamedTuple
 
 from msgspec import Meta
 
+from consensus.relay import RoundStatus
 from consensus.types import Block, Commit, Evidence, Header, Proposal, Vote
 from crypto.errors import Reason, Refused
 from state.encoding import MAX_FRAME, Codec, Record, encode
@@ -52,6 +53,12 @@ class VoteMessage(Record, frozen=True, tag=2):
     """A vote, from its validator or passed on."""
 
     vote: Vote
+
+
+class RoundStatusMessage(Record, frozen=True, tag=3):
+    """What the sender holds of its height, so that the receiver can pass on what it lacks."""
+
+    status: RoundStatus
 
 
 # ---- TRANSACTIONS
@@ -120,7 +127,7 @@ class BlockEnd(Record, frozen=True, tag=4):
 
 Request = GetStatus | GetTransactions | GetBlocks
 Answer = ChainStatus | Transactions | BlockHead | BlockEnd
-ConsensusMessage = ProposalMessage | VoteMessage
+ConsensusMessage = ProposalMessage | VoteMessage | RoundStatusMessage
 
 consensus_message_codec: Final[Codec[ConsensusMessage]] = Codec(ConsensusMessage)  # type: ignore[arg-type]
 batch_codec: Final = Codec(TransactionBatch)
