@@ -57,7 +57,7 @@ def check_sealing_key(public: bytes) -> None:
     Raises:
         Refused: BAD_KEY.
     """
-    _public_key(public)
+    seal(public, b"", b"")
 
 
 def seal(public: bytes, info: bytes, plaintext: bytes, aad: bytes = b"") -> bytes:
@@ -76,7 +76,7 @@ def seal(public: bytes, info: bytes, plaintext: bytes, aad: bytes = b"") -> byte
     try:
         return _SUITE.encrypt(plaintext, key, _context(info, aad))
     except ValueError:
-        # An X25519 share of low order gives the all-zero secret, which RFC 9180 section 7.1.4 forbids.
+        # An X25519 key of low order shows only now: the shared secret would be zero (RFC 9180 section 7.1.4).
         raise Refused(Reason.BAD_KEY, "nothing can be sealed to this public key") from None
 
 

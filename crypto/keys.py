@@ -1,9 +1,13 @@
 """Secret keys, and the tree of all of a person's keys that grows from 24 words (BIP 39).
 
-A node of the tree is `H("key-derive", seed || role || scheme || part || index)`, where seed is the 64-byte BIP-39
-seed, role, scheme and part are one byte each and index is four bytes, big-endian. Roles never share a key.
+Every key grows from a seed of 32 bytes, and that seed is what a key file holds: every 32 bytes are a good seed, so a
+damaged or hostile file cannot hold half a key. With one byte for role, scheme and part and four, big-endian, for index:
+
+- seed of a key of the tree = H("key-derive", BIP-39 seed (64) || role || scheme || index); roles never share a key;
+- seed of one of its parts = H("key-derive", seed (32) || scheme || part): Falcon's, and for HYBRID Ed25519's.
 """
 
+import secrets
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
@@ -14,13 +18,13 @@ from nacl.signing import SigningKey
 from crypto import falcon, hpke
 from crypto.errors import Reason, Refused
 from crypto.hashing import Label, digest
-from crypto.schemes import Scheme, address_of, hybrid_message, verify
+from crypto.schemes import Scheme, address_of, hybrid_message, scheme_of
 
+SEED_SIZE: Final = 32
 PHRASE_WORDS: Final = 24
 MAX_INDEX: Final = 2**32 - 1
 
 _PHRASE_BITS: Final = 256
-_ED25519_SEED_SIZE: Final = 32
 _SEALING_SCHEME: Final = 0  # the sealing key is no signing key and has no scheme byte
 _words = Mnemonic("english")
 
@@ -41,22 +45,25 @@ class Role(IntEnum):
 class _Part(IntEnum):
     FALCON = 1
     ED25519 = 2
-    SEALING = 3
 
 
 @dataclass(frozen=True, slots=True)
 class SecretKey:
-    """A key that signs, of scheme FALCON or HYBRID. Its secret bytes appear in no repr.
+    """A key that signs, of scheme FALCON or HYBRID. Made by its class methods and by `KeyTree`.
+
+    Its secret bytes appear in no repr.
 
     Attributes:
         scheme: the scheme.
         public_key: scheme byte and raw public key.
-        secret: Falcon secret key (2305), for HYBRID after the Ed25519 seed (32).
+        seed: 32 bytes, from which all the rest follows.
     """
 
     scheme: Scheme
     public_key: bytes = field(repr=False)
-    secret: bytes = field(repr=False, compare=False)
+    seed: bytes = field(repr=False)
+    _falcon: bytes = field(repr=False, compare=False)
+    _ed25519: bytes = field(repr=False, compare=False)
 
     @classmethod
     def generate(cls, scheme: Scheme = Scheme.FALCON) -> "SecretKey":
@@ -65,31 +72,40 @@ class SecretKey:
         Raises:
             Refused: BAD_KEY for MULTISIG, which has no secret key of its own.
         """
-        ed25519 = SigningKey.generate()
-        return _assemble(scheme, falcon.generate(), bytes(ed25519))
+        return cls.from_seed(scheme, secrets.token_bytes(SEED_SIZE))
+
+    @classmethod
+    def from_seed(cls, scheme: Scheme, seed: bytes) -> "SecretKey":
+        """Return the key of 32 secret bytes. Takes about 30 ms.
+
+        Raises:
+            Refused: BAD_KEY for MULTISIG, which has no secret key of its own, or another size.
+        """
+        if len(seed) != SEED_SIZE:
+            raise Refused(Reason.BAD_KEY, f"the seed of a key has {SEED_SIZE} bytes, not {len(seed)}")
+        if scheme is Scheme.MULTISIG:
+            raise Refused(Reason.BAD_KEY, "a multi-signature key has no secret key: its members sign")
+        prefix = bytes([scheme])
+        public, secret = falcon.generate_from_seed(_part(scheme, _Part.FALCON, seed))
+        if scheme is Scheme.FALCON:
+            return cls(scheme, prefix + public, seed, secret, b"")
+        ed25519 = _part(scheme, _Part.ED25519, seed)
+        return cls(scheme, prefix + bytes(SigningKey(ed25519).verify_key) + public, seed, secret, ed25519)
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> "SecretKey":
-        """Return the key that `to_bytes` wrote, its public key computed anew and tried on a signature.
+        """Return the key that `to_bytes` wrote.
 
         Raises:
             Refused: BAD_KEY.
         """
-        if raw[:1] == bytes([Scheme.FALCON]):
-            scheme, ed25519, secret = Scheme.FALCON, b"", raw[1:]
-        elif raw[:1] == bytes([Scheme.HYBRID]):
-            scheme, ed25519, secret = Scheme.HYBRID, raw[1 : 1 + _ED25519_SEED_SIZE], raw[1 + _ED25519_SEED_SIZE :]
-        else:
-            raise Refused(Reason.BAD_KEY, "the bytes are no secret key of a known scheme")
-        key = _assemble(scheme, (falcon.public_key_of(secret), secret), ed25519)
-        # The public key depends on half of a Falcon secret key; only a signature shows damage in the other half.
-        if not verify(key.public_key, b"", key.sign(b"")):
-            raise Refused(Reason.BAD_KEY, "the secret key is damaged: it does not sign")
-        return key
+        if len(raw) != 1 + SEED_SIZE:
+            raise Refused(Reason.BAD_KEY, f"a stored secret key has {1 + SEED_SIZE} bytes, not {len(raw)}")
+        return cls.from_seed(scheme_of(raw), raw[1:])
 
     def to_bytes(self) -> bytes:
-        """Return scheme byte and secret bytes: for sealing into a key file, never for the screen."""
-        return bytes([self.scheme]) + self.secret
+        """Return scheme byte and seed (33 bytes): for sealing into a key file."""
+        return bytes([self.scheme]) + self.seed
 
     @property
     def address(self) -> bytes:
@@ -100,18 +116,22 @@ class SecretKey:
         """Return scheme byte and signature over `message`. About 12 ms; the GIL is released meanwhile."""
         prefix = bytes([self.scheme])
         if self.scheme is Scheme.FALCON:
-            return prefix + falcon.sign(self.secret, message)
+            return prefix + falcon.sign(self._falcon, message)
         signed = hybrid_message(self.public_key, message)
-        seed, secret = self.secret[:_ED25519_SEED_SIZE], self.secret[_ED25519_SEED_SIZE:]
-        return prefix + SigningKey(seed).sign(signed).signature + falcon.sign(secret, signed)
+        return prefix + SigningKey(self._ed25519).sign(signed).signature + falcon.sign(self._falcon, signed)
 
 
 @dataclass(frozen=True, slots=True)
 class SealingKey:
-    """A key to which others seal payloads (`crypto.hpke`). Its secret bytes appear in no repr."""
+    """A key to which others seal payloads (`crypto.hpke`). Its secret bytes appear in no repr.
+
+    Attributes:
+        public_key: 1216 bytes.
+        secret: 32 bytes.
+    """
 
     public_key: bytes = field(repr=False)
-    secret: bytes = field(repr=False, compare=False)
+    secret: bytes = field(repr=False)
 
 
 def new_phrase() -> str:
@@ -180,24 +200,16 @@ class KeyTree:
         Raises:
             Refused: BAD_ARGUMENT for an index outside 0..2**32-1.
         """
-        seed = self._derive(Role.SEALING, _SEALING_SCHEME, _Part.SEALING, index)
-        return SealingKey(*hpke.sealing_key_from_seed(seed))
+        return SealingKey(*hpke.sealing_key_from_seed(self._derive(Role.SEALING, _SEALING_SCHEME, index)))
 
     def _signing_key(self, role: Role, scheme: Scheme, index: int) -> SecretKey:
-        pair = falcon.generate_from_seed(self._derive(role, scheme, _Part.FALCON, index))
-        return _assemble(scheme, pair, self._derive(role, scheme, _Part.ED25519, index))
+        return SecretKey.from_seed(scheme, self._derive(role, scheme, index))
 
-    def _derive(self, role: Role, scheme: int, part: _Part, index: int) -> bytes:
+    def _derive(self, role: Role, scheme: int, index: int) -> bytes:
         if not 0 <= index <= MAX_INDEX:
             raise Refused(Reason.BAD_ARGUMENT, f"a key index is a number from 0 to {MAX_INDEX}")
-        return digest(Label.KEY_DERIVE, self.seed + bytes([role, scheme, part]) + index.to_bytes(4, "big"))
+        return digest(Label.KEY_DERIVE, self.seed + bytes([role, scheme]) + index.to_bytes(4, "big"))
 
 
-def _assemble(scheme: Scheme, pair: tuple[bytes, bytes], ed25519_seed: bytes) -> SecretKey:
-    public, secret = pair
-    prefix = bytes([scheme])
-    if scheme is Scheme.FALCON:
-        return SecretKey(scheme, prefix + public, secret)
-    if scheme is Scheme.HYBRID:
-        return SecretKey(scheme, prefix + bytes(SigningKey(ed25519_seed).verify_key) + public, ed25519_seed + secret)
-    raise Refused(Reason.BAD_KEY, "a multi-signature key has no secret key: its members sign")
+def _part(scheme: Scheme, part: _Part, seed: bytes) -> bytes:
+    return digest(Label.KEY_DERIVE, seed + bytes([scheme, part]))
