@@ -157,7 +157,9 @@ class Mesh:
             with trio.move_on_after(self._config.timing.handshake):
                 await connection.handshaken.wait()
                 if connection.gone.is_set():
-                    raise Refused(*connection.ended)
+                    reason, detail = connection.ended
+                    silent = reason is Reason.CONNECTION_LOST and not connection.core.group
+                    raise Refused(Reason.UNREACHABLE if silent else reason, detail)
                 return await handshake()
             reached = connection.handshaken.is_set()
             raise Refused(Reason.TIMED_OUT if reached else Reason.UNREACHABLE, "no answer in time")
@@ -206,17 +208,22 @@ class Mesh:
         if before is not None:
             await before.wait()
         try:
-            await peer.run()
+            await peer.serve()
+            self._leave(peer)
+            await peer.farewell()
         finally:
-            reason = peer.connection.ended[0]
-            self._counters.refusals[reason] += 1
-            if reason.permanent and reason not in (Reason.PEER_REFUSED,):
-                self._punish(peer.peer_id)
-            if self._live.get(peer.peer_id) is peer:
-                del self._live[peer.peer_id]
+            peer.done.set()
             if self._leaving.get(peer.peer_id) is peer.done:
                 del self._leaving[peer.peer_id]
-            self._announce_change()
+
+    def _leave(self, peer: Peer) -> None:
+        reason, _ = peer.connection.ended
+        self._counters.refusals[reason] += 1
+        if reason.permanent and peer.connection.ended_here:
+            self._punish(peer.peer_id)
+        if self._live.get(peer.peer_id) is peer:
+            del self._live[peer.peer_id]
+        self._announce_change()
 
     def _punish(self, peer_id: PeerId) -> None:
         now = trio.current_time()

@@ -43,7 +43,6 @@ class Peer:
         self._counters = counters
         self._consensus = consensus
         self._bulk = bulk
-        self._announced = False
         self._asks: deque[tuple[bytes, RequestReply]] = deque()
         self._asked = trio.Event()
         self._held = {Channel.CONSENSUS: trio.Event(), Channel.TRANSACTIONS: trio.Event()}
@@ -57,24 +56,22 @@ class Peer:
             connection.bytes_sent, connection.bytes_received, connection.core.rtt,
         )
 
-    async def run(self) -> None:
-        """Serve until the connection is gone and the node knows it."""
-        connection = self.connection
-        try:
-            await self._consensus.send(PeerConnected(self.peer_id, connection.inbound))
-            self._announced = True
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._deliver, Channel.CONSENSUS, self._consensus)
-                nursery.start_soon(self._deliver, Channel.TRANSACTIONS, self._bulk)
-                nursery.start_soon(self._deliver_asks)
-                connection.open(self)
-                await connection.gone.wait()
-                nursery.cancel_scope.cancel()
-            self.requests.close()
-            reason, detail = connection.ended
-            await self._consensus.send(PeerDisconnected(self.peer_id, reason, detail))
-        finally:
-            self.done.set()
+    async def serve(self) -> None:
+        """Announce the peer to the node and hand over its frames until the connection is gone."""
+        await self._consensus.send(PeerConnected(self.peer_id, self.connection.inbound))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._deliver, Channel.CONSENSUS, self._consensus)
+            nursery.start_soon(self._deliver, Channel.TRANSACTIONS, self._bulk)
+            nursery.start_soon(self._deliver_asks)
+            self.connection.open(self)
+            await self.connection.gone.wait()
+            nursery.cancel_scope.cancel()
+        self.requests.close()
+
+    async def farewell(self) -> None:
+        """Tell the node that the peer is gone."""
+        reason, detail = self.connection.ended
+        await self._consensus.send(PeerDisconnected(self.peer_id, reason, detail))
 
     def on_frame(self, channel: Channel, payload: bytes) -> bool:
         """See `p2p.stoq.connection.Receiver`."""

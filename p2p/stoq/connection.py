@@ -71,6 +71,7 @@ class Connection:
         self.handshaken = trio.Event()
         self.gone = trio.Event()
         self.ended = (Reason.CONNECTION_LOST, "")
+        self.ended_here = False
         self.deadline = math.inf
         self.last_sent = now
         self.bytes_sent = self.bytes_received = 0
@@ -168,6 +169,7 @@ class Connection:
     def fail(self, reason: Reason, detail: str) -> None:
         """End the connection with a named reason; the other side gets it too."""
         if not self.gone.is_set():
+            self.ended_here = True
             self.core.close(code_of(reason), detail[:MAX_TEXT])
             self._finish(reason, detail)
             self._carrier.wake(self)
