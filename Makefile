@@ -16,7 +16,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made-$(shell cksum < pyproject.toml | tr -s ' ' '-')
 SEED ?= 1
-HEIGHTS ?= 50
+RUNS ?= 6
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -58,7 +58,7 @@ bench: venv
 	@$(BIN)/python -m testnet.bench all
 
 sim: venv
-	@$(BIN)/python -m testnet.simulation --seed $(SEED) --heights $(HEIGHTS)
+	@$(BIN)/python -m tests.consensus.simulate --seed $(SEED) --runs $(RUNS)
 
 clean:
 	@rm -rf $(VENV) build dist .make bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
