@@ -1,0 +1,244 @@
+"""The genesis document: everything that all nodes of a chain start from. Its hash is the chain id.
+
+Two forms: canonical bytes, which are hashed, and a JSON document for people (`state.genesis_json`). The symbol of an
+asset is `nxs` for the native token (amounts in unxs), else a symbol from the document's own list of assets.
+"""
+
+import re
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from crypto.errors import Reason, Refused
+from crypto.hashing import Label, digest
+from crypto.schemes import address_of, check_public_key
+from state.encoding import Codec, Record, encode
+from state.records import MAX_DECIMALS, MAX_SYMBOL, ChainParams, asset_id
+from state.transaction import PROTOCOL_VERSION
+from state.types import MAX_AMOUNT, NATIVE, AddressField, AmountField, AssetId, ChainId, Unsigned
+
+NATIVE_SYMBOL: Final = "nxs"
+MAX_GENESIS: Final = 256 << 20
+"""Cap in bytes of a genesis document in either form."""
+MAX_GENESIS_VALIDATORS: Final = 256
+MAX_JSON_INT: Final = 2**53 - 1
+"""Plain JSON numbers stay exact up to here in every reader."""
+MIN_TIMEOUT: Final = 10
+"""Least consensus timeout in ms: with less, rounds would end before anybody could vote."""
+
+Symbol = Annotated[str, Meta(min_length=1, max_length=MAX_SYMBOL, pattern="^[a-z][a-z0-9]*$")]
+Short = Annotated[str, Meta(max_length=64)]
+
+
+class Timing(Record, frozen=True):
+    """Timing of consensus in ms: the fields of `consensus.types.ConsensusParams`, in the same order."""
+
+    timeout_propose: Unsigned = 1500
+    timeout_prevote: Unsigned = 500
+    timeout_precommit: Unsigned = 500
+    timeout_delta: Unsigned = 500
+    timeout_max: Unsigned = 10_000
+    block_interval: Unsigned = 400
+    precision: Unsigned = 500
+    message_delay: Unsigned = 15_000
+
+
+class SecurityParams(Record, frozen=True):
+    """What ties stake to misbehaviour: evidence_age >= unbonding > trust_period, so that who signed a header that a
+    light client still trusts can still be slashed for it. Times in ms.
+    """
+
+    evidence_age: Unsigned = 21 * 86_400_000
+    """Evidence older than this and than the chain parameters' evidence window is refused."""
+    unbonding: Unsigned = 21 * 86_400_000
+    """Stake stays slashable this long after it stops voting."""
+    trust_period: Unsigned = 14 * 86_400_000
+    """A light client trusts a header no longer than this."""
+    epoch_length: Annotated[int, Meta(ge=1, le=2**32)] = 600
+    """Blocks of an epoch; validator sets change at its end."""
+
+
+class GenesisValidator(Record, frozen=True):
+    """A validator of the first block. `node_address` is where its node listens, `ID@[ADDR]:PORT`, or empty."""
+
+    public_key: Annotated[bytes, Meta(min_length=33, max_length=4096)]
+    power: Annotated[int, Meta(ge=1, le=2**50)]
+    operator: AddressField
+    moniker: Short
+    node_address: Annotated[str, Meta(max_length=256)] = ""
+
+
+class GenesisAsset(Record, frozen=True):
+    """A token that exists from the start."""
+
+    issuer: AddressField
+    symbol: Symbol
+    decimals: Annotated[int, Meta(ge=0, le=MAX_DECIMALS)]
+    mintable: bool
+    burnable: bool
+    freezable: bool
+
+    @property
+    def asset(self) -> AssetId:
+        """The asset's id, as if its issuer had issued it by a message."""
+        return asset_id(self.issuer, self.symbol)
+
+
+class GenesisBalance(Record, frozen=True):
+    """What an account holds at the start."""
+
+    owner: AddressField
+    symbol: Symbol
+    amount: AmountField
+
+
+class GenesisOutput(Record, frozen=True):
+    """A Coin that exists at the start; its outpoint is (chain id, place in the list)."""
+
+    owner: AddressField
+    symbol: Symbol
+    amount: AmountField
+
+
+class Genesis(Record, frozen=True):
+    """The whole document. `time` in ms since 1970; the first block's time is later."""
+
+    version: Annotated[int, Meta(ge=0, le=2**16 - 1)]
+    name: Annotated[str, Meta(min_length=1, max_length=64)]
+    time: Unsigned
+    timing: Timing
+    chain: ChainParams
+    security: SecurityParams
+    validators: Annotated[tuple[GenesisValidator, ...], Meta(min_length=1, max_length=MAX_GENESIS_VALIDATORS)]
+    assets: tuple[GenesisAsset, ...] = ()
+    balances: tuple[GenesisBalance, ...] = ()
+    outputs: tuple[GenesisOutput, ...] = ()
+
+    @property
+    def symbols(self) -> dict[str, AssetId]:
+        """Asset ids by symbol, the native token included."""
+        return {NATIVE_SYMBOL: NATIVE} | {asset.symbol: asset.asset for asset in self.assets}
+
+
+genesis_codec: Final = Codec(Genesis, max_size=MAX_GENESIS)
+_decoders: Final[dict[type[Record], msgspec.msgpack.Decoder[Record]]] = {
+    kind: msgspec.msgpack.Decoder(kind)
+    for kind in (
+        Genesis, Timing, ChainParams, SecurityParams, GenesisValidator, GenesisAsset, GenesisBalance, GenesisOutput,
+    )
+}
+_FIELD_PLACE: Final = re.compile(r"`\$\[(\d+)\]")
+"""How msgspec says which field of an array-like struct is wrong."""
+
+
+def _bad(field: str, why: str) -> Refused:
+    return Refused(Reason.BAD_GENESIS, f"{field}: {why}")
+
+
+def genesis_hash(genesis: Genesis) -> ChainId:
+    """Return the chain id: H("genesis", canonical bytes)."""
+    return ChainId(digest(Label.GENESIS, encode(genesis)))
+
+
+def decode_genesis(raw: bytes) -> Genesis:
+    """Return the validated genesis of canonical bytes. Raises Refused(BAD_GENESIS)."""
+    try:
+        genesis = genesis_codec.decode(raw)
+    except Refused as refused:
+        raise Refused(Reason.BAD_GENESIS, refused.detail) from None
+    check_genesis(genesis)
+    return genesis
+
+
+# ---- rules
+
+
+def check_genesis(genesis: Genesis) -> None:
+    """Check every rule that one field's type cannot say. Raises Refused(BAD_GENESIS), naming the first wrong field."""
+    _check_fields(genesis)
+    if genesis.version != PROTOCOL_VERSION:
+        raise _bad("version", f"this program knows version {PROTOCOL_VERSION}, not {genesis.version}")
+    _check_params(genesis)
+    _check_validators(genesis)
+    _check_money(genesis)
+
+
+def _check_fields(genesis: Genesis) -> None:
+    """Check sizes and ranges. A struct that was built in this process has not met its own field types yet."""
+    for name in ("timing", "chain", "security"):
+        _check_struct(f"{name}.", getattr(genesis, name))
+    for name in ("validators", "assets", "balances", "outputs"):
+        for place, one in enumerate(getattr(genesis, name)):
+            _check_struct(f"{name}[{place}].", one)
+    _check_struct("", genesis)
+
+
+def _check_struct(prefix: str, value: Record) -> None:
+    try:
+        _decoders[type(value)].decode(encode(value))
+    except (msgspec.DecodeError, OverflowError) as error:
+        place = _FIELD_PLACE.search(str(error))
+        name = value.__struct_fields__[int(place[1])] if place else "document"
+        raise _bad(prefix + name, str(error)) from None
+
+
+def _check_params(genesis: Genesis) -> None:
+    plain = [("", "time", genesis.time)]
+    for group in ("timing", "chain", "security"):
+        plain += [(f"{group}.", name, value) for name, value in msgspec.structs.asdict(getattr(genesis, group)).items()]
+    for group, name, value in plain:
+        if value > MAX_JSON_INT:
+            raise _bad(group + name, f"{value} is more than 2**53 - 1")
+    timing, chain, security = genesis.timing, genesis.chain, genesis.security
+    for name in ("timeout_propose", "timeout_prevote", "timeout_precommit"):
+        if not MIN_TIMEOUT <= getattr(timing, name) <= timing.timeout_max:
+            raise _bad(f"timing.{name}", f"must lie between {MIN_TIMEOUT} ms and timeout_max")
+    if chain.expiry_window < chain.anchor_window:
+        raise _bad("chain.expiry_window", "must not be smaller than anchor_window")
+    if security.unbonding > security.evidence_age:
+        raise _bad("security.unbonding", "must not be longer than evidence_age: evidence age >= unbonding")
+    if security.trust_period >= security.unbonding:
+        raise _bad("security.trust_period", "must be shorter than unbonding: unbonding > trust period")
+    if not security.trust_period:
+        raise _bad("security.trust_period", "must not be zero: no light client could trust anything")
+
+
+def _check_validators(genesis: Genesis) -> None:
+    seen: set[bytes] = set()
+    for place, validator in enumerate(genesis.validators):
+        field = f"validators[{place}]"
+        try:
+            check_public_key(validator.public_key)
+        except Refused as refused:
+            raise _bad(f"{field}.public_key", refused.detail) from None
+        address = address_of(validator.public_key)
+        if address in seen:
+            raise _bad(f"{field}.public_key", "another validator has the same key")
+        seen.add(address)
+
+
+def _check_money(genesis: Genesis) -> None:
+    totals = {NATIVE_SYMBOL: 0}
+    for place, asset in enumerate(genesis.assets):
+        if asset.symbol in totals:
+            raise _bad(f"assets[{place}].symbol", f"{asset.symbol} is taken")
+        totals[asset.symbol] = 0
+    held: set[tuple[bytes, str]] = set()
+    for place, balance in enumerate(genesis.balances):
+        if (balance.owner, balance.symbol) in held:
+            raise _bad(f"balances[{place}].owner", f"a second balance of {balance.symbol} for the same account")
+        held.add((balance.owner, balance.symbol))
+        _add(totals, f"balances[{place}]", balance.symbol, balance.amount)
+    for place, output in enumerate(genesis.outputs):
+        _add(totals, f"outputs[{place}]", output.symbol, output.amount)
+
+
+def _add(totals: dict[str, int], field: str, symbol: str, amount: int) -> None:
+    if symbol not in totals:
+        raise _bad(f"{field}.symbol", f"no asset {symbol} is listed")
+    if not amount:
+        raise _bad(f"{field}.amount", "must not be zero")
+    totals[symbol] += amount
+    if totals[symbol] > MAX_AMOUNT:
+        raise _bad(f"{field}.amount", f"the supply of {symbol} grows over {MAX_AMOUNT}")
