@@ -38,6 +38,7 @@ class Codec(Generic[T]):
     """
 
     def __init__(self, kind: type[T], max_size: int = MAX_FRAME) -> None:
+        self.kind = kind
         self.name = getattr(kind, "__name__", str(kind))
         self.max_size = max_size
         self._decoder = msgspec.msgpack.Decoder(kind)
