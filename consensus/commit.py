@@ -69,9 +69,7 @@ class GrowingCommit:
     block's proposer can name it: uptime and rewards come from the commit in the block.
     """
 
-    def __init__(self, chain_id: ChainId, validators: ValidatorSet, commit: Commit) -> None:
-        self._chain_id = chain_id
-        self._validators = validators
+    def __init__(self, commit: Commit) -> None:
         self.commit = commit
 
     def wants(self, vote: Vote) -> bool:
@@ -81,19 +79,8 @@ class GrowingCommit:
             bool(commit.block_id)
             and vote.kind is VoteKind.PRECOMMIT
             and (vote.height, vote.round, vote.block_id) == (commit.height, commit.round, commit.block_id)
-            and vote.validator < len(self._validators)
             and all(signature.validator != vote.validator for signature in commit.signatures)
         )
-
-    def add(self, vote: Vote, verifier: Verifier) -> None:
-        """Add a vote that it wants.
-
-        Raises:
-            Refused: BAD_SIGNATURE.
-        """
-        late = CommitSignature(vote.validator, vote.signature)
-        _check_signature(self._validators, _message(self._chain_id, self.commit), late, verifier)
-        self.extend([vote])
 
     def extend(self, votes: Iterable[Vote]) -> None:
         """Add votes whose signatures are known to be good; those that it does not want are passed over."""

@@ -4,6 +4,7 @@ The driver (node/driver.py, or the simulator) feeds inputs one at a time and car
 in order. An effect that wants an answer names the input that brings it.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from consensus.types import Block, Commit, Evidence, Proposal, Tip, Vote, VoteKind
@@ -33,13 +34,15 @@ class Timeout(NamedTuple):
 # ---- inputs
 
 
-class StartHeight(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StartHeight:
     """The block of `tip.height` is committed and executed: begin the next height."""
 
     tip: Tip
 
 
-class WorkAvailable(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class WorkAvailable:
     """There is something to put in a block. Without it the engine waits at a new height (no empty blocks).
 
     It counts for the height that the engine stands at: while the mempool is not empty, the driver hands it in
@@ -47,33 +50,38 @@ class WorkAvailable(NamedTuple):
     """
 
 
-class TimeoutElapsed(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TimeoutElapsed:
     """A scheduled timer ran out."""
 
     timeout: Timeout
 
 
-class ProposalReceived(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ProposalReceived:
     """A peer's (or our own, signed) proposal."""
 
     proposal: Proposal
     sender: PeerId
 
 
-class VoteReceived(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class VoteReceived:
     """A peer's (or our own, signed) vote."""
 
     vote: Vote
     sender: PeerId
 
 
-class BlockBuilt(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class BlockBuilt:
     """Answer to BuildBlock: an unsigned proposal whose block has been executed and found valid."""
 
     proposal: Proposal
 
 
-class BlockChecked(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class BlockChecked:
     """Answer to CheckBlock: all bodies are here and the block was executed; `valid` is the verdict."""
 
     height: Height
@@ -89,7 +97,8 @@ Input = (
 # ---- effects
 
 
-class SignVote(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SignVote:
     """Sign, write to the log, sync, and only then hand back as VoteReceived(vote, sender=b"")."""
 
     kind: VoteKind
@@ -99,26 +108,30 @@ class SignVote(NamedTuple):
     validator: int
 
 
-class SignProposal(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SignProposal:
     """Sign, write to the log, sync, and only then hand back as ProposalReceived(proposal, sender=b"")."""
 
     proposal: Proposal  # with an empty signature
 
 
-class Broadcast(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Broadcast:
     """Send to every peer."""
 
     message: Proposal | Vote
 
 
-class ScheduleTimeout(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ScheduleTimeout:
     """Call back with TimeoutElapsed(timeout) after `delay` ms."""
 
     timeout: Timeout
     delay: int
 
 
-class BuildBlock(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class BuildBlock:
     """Make a block from the mempool for this round; answer with BlockBuilt.
 
     `last_commit` is the tip's commit with the precommits that came in after it was decided: who signs late is
@@ -130,38 +143,44 @@ class BuildBlock(NamedTuple):
     last_commit: Commit
 
 
-class CheckBlock(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CheckBlock:
     """Get the missing bodies, execute, compare the header; answer with BlockChecked."""
 
     proposal: Proposal
 
 
-class PersistBlock(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PersistBlock:
     """A polka for this block was seen: write its proposal and bodies to the log (the next sync covers it)."""
 
     proposal: Proposal
 
 
-class AppendLog(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class AppendLog:
     """Write a received message that changed our state to the log, without waiting for the disk."""
 
     message: Proposal | Vote
 
 
-class Decide(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Decide:
     """The block is final: commit it in one batch, then answer with StartHeight."""
 
     proposal: Proposal
     commit: Commit
 
 
-class RecordEvidence(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RecordEvidence:
     """Somebody signed two things; keep the proof."""
 
     evidence: Evidence
 
 
-class ProposalRejected(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ProposalRejected:
     """We prevote nil for this proposal, and why (for logs and metrics; there is nothing to carry out).
 
     BAD_TIME does not mean that the sender is to blame: our own clock may be off.
@@ -174,7 +193,8 @@ class ProposalRejected(NamedTuple):
     detail: str
 
 
-class PeerAhead(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PeerAhead:
     """A peer speaks of a height above ours, so it has committed blocks that we lack: ask it for them.
 
     Reported once for each peer and height. Its message is not verified (we may not know that height's validators):
@@ -185,7 +205,8 @@ class PeerAhead(NamedTuple):
     height: Height
 
 
-class Diverged(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Diverged:
     """More than 2/3 of the power precommitted a block that we found invalid: this node must stop at once.
 
     Either this node's state or its code is wrong, or more than a third of the power is malicious.
@@ -195,7 +216,8 @@ class Diverged(NamedTuple):
     block_id: BlockId
 
 
-class Misbehaved(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Misbehaved:
     """A peer sent something that no honest peer sends."""
 
     peer: PeerId

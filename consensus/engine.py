@@ -19,9 +19,9 @@ from typing import Final
 from consensus.effects import (
     BlockBuilt,
     BlockChecked,
+    CheckBlock,
     Effect,
     Input,
-    Misbehaved,
     PeerAhead,
     PeerId,
     ProposalReceived,
@@ -36,7 +36,6 @@ from consensus.height_run import OWN, HeightRun, Rules
 from consensus.log import LogEntry, entries_of, height_of
 from consensus.relay import Held, RoundStatus, lacking, status_of
 from consensus.types import ConsensusParams, Proposal, Tip, Vote
-from crypto.errors import Refused
 from state.types import Address, ChainId, Height, Round
 
 MAX_EARLY_VOTES: Final = 1024
@@ -62,7 +61,7 @@ class Engine:
     ) -> None:
         self._rules = Rules(chain_id, params, verifier, own_address)
         self._runs: list[HeightRun] = []
-        """Empty before the first StartHeight, then the present height alone."""
+        """Empty before the first StartHeight; then the present height, and the one before it for late votes."""
         self._entries: tuple[LogEntry, ...] = ()
         self._early = EarlyMessages()
         self._ahead: dict[PeerId, Height] = {}
@@ -104,7 +103,7 @@ class Engine:
                 return self._vote(vote, sender, now_ms)
             case ProposalReceived(proposal, sender):
                 return self._proposal(proposal, sender, now_ms)
-        for run in self._runs:
+        for run in self._runs[:1]:
             match input:
                 case WorkAvailable():
                     return run.work_available()
@@ -120,9 +119,9 @@ class Engine:
         if self._runs and tip.height < self._runs[0].height:
             return []  # said twice
         run = HeightRun(self._rules, tip)
-        for before in self._runs:
+        for before in self._runs[:1]:
             run.last_commit.extend(before.precommits_for(tip.commit))
-        self._runs[:] = [run]
+        self._runs[:] = [run, *self._runs[:1]]
         self._entries = tuple(entry for entry in self._entries if height_of(entry) >= run.height)
         effects = run.begin(entries_of(self._entries, run.height), now)
         for message, sender, arrived in self._early.take(run.height):
@@ -133,25 +132,25 @@ class Engine:
         return effects
 
     def _vote(self, vote: Vote, sender: PeerId, now: int) -> list[Effect]:
-        for run in self._runs:
+        for run in self._runs[:1]:
             if vote.height == run.height:
                 return run.vote(vote, sender)
-            if vote.height == run.height - 1 and run.last_commit.wants(vote):
-                return self._late(run, vote, sender)
+        for before in self._runs[1:]:
+            if vote.height == before.height:
+                effects = before.late_vote(vote, sender)
+                self._runs[0].last_commit.extend(before.precommits_for(self._runs[0].tip.commit))
+                return effects
         return self._other_height(vote, sender, now)
 
     def _proposal(self, proposal: Proposal, sender: PeerId, now: int) -> list[Effect]:
-        for run in self._runs:
+        for run in self._runs[:1]:
             if proposal.height == run.height:
-                return run.proposal(proposal, sender, now)
+                effects = run.proposal(proposal, sender, now)
+                accepted = any(isinstance(effect, CheckBlock) for effect in effects)
+                for before in self._runs[1:] if accepted else ():
+                    effects += before.seen_in_commit(proposal.last_commit)
+                return effects
         return self._other_height(proposal, sender, now)
-
-    def _late(self, run: HeightRun, vote: Vote, sender: PeerId) -> list[Effect]:
-        try:
-            run.last_commit.add(vote, self._rules.verifier)
-        except Refused as error:
-            return [Misbehaved(sender, error.reason, error.detail)]
-        return []
 
     def _other_height(self, message: Vote | Proposal, sender: PeerId, now: int) -> list[Effect]:
         height = self.step.height

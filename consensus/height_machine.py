@@ -97,7 +97,7 @@ class HeightMachine:
         A round in which we had not prevoted begins anew.
         """
         for round, offer in offers:
-            self._offers[round] = (*self._offers.get(round, ()), offer)
+            self._keep(round, offer)
         for vote in votes:
             self.votes.add(vote, state.round)
         self.state = state
@@ -111,7 +111,7 @@ class HeightMachine:
 
     def add_offer(self, round: Round, offer: Offer) -> list[Output]:
         """Take a proposal by the round's proposer."""
-        self._offers[round] = (*self._offers.get(round, ()), offer)
+        self._keep(round, offer)
         return self._settle()
 
     def judge(self, value: BlockId, valid: bool) -> list[Output]:
@@ -128,6 +128,10 @@ class HeightMachine:
     def timeout(self, round: Round, step: RoundStep) -> list[Output]:
         """Take the end of a timer."""
         return self._run(TimeoutOver(round, step))
+
+    def _keep(self, round: Round, offer: Offer) -> None:
+        self._offers[round] = (*self._offers.get(round, ()), offer)
+        self.votes.expect(offer.value)
 
     # ---- conditions
 

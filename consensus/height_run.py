@@ -59,6 +59,7 @@ from consensus.types import (
     proposal_sign_bytes,
     vote_sign_bytes,
 )
+from consensus.vote_keeper import Added
 from crypto.errors import Reason, Refused
 from state.types import HASH_SIZE, Address, BlockId, ChainId, Height, Round
 
@@ -96,7 +97,7 @@ class HeightRun:
     def __init__(self, rules: Rules, tip: Tip) -> None:
         self.tip = tip
         self.height = Height(tip.height + 1)
-        self.last_commit = GrowingCommit(rules.chain_id, tip.previous_validators, tip.commit)
+        self.last_commit = GrowingCommit(tip.commit)
         self._rules = rules
         self._own_index = tip.validators.index_of(rules.own_address) if rules.own_address else None
         self._turns = turns(tip.validators, tip.priorities)
@@ -225,33 +226,67 @@ class HeightRun:
 
     def vote(self, vote: Vote, sender: PeerId) -> list[Effect]:
         """Take a vote of this height."""
-        if self._machine.decided and vote.kind is VoteKind.PREVOTE:
-            return []  # precommits are still of use: see `precommits_for`
-        if vote.validator >= len(self.tip.validators):
-            return [Misbehaved(sender, Reason.UNKNOWN_VALIDATOR, f"there is no validator {vote.validator}")]
-        if len(vote.block_id) not in (0, HASH_SIZE):
-            return [Misbehaved(sender, Reason.MALFORMED, "a vote is for a block id or for nil")]
-        votes = self._machine.votes
-        near = max(self._machine.state.round, 0) + 1
-        ahead = votes.rounds_of(vote.validator, near) if vote.round > near else ()
-        crowded = len(ahead) >= MAX_ROUNDS_AHEAD and vote.round not in ahead
-        # Falcon is randomised: the same vote signed twice is the same vote, and costs no verification here.
-        if not votes.accepts(vote) or (crowded and vote.round < ahead[0]):
+        if self._machine.decided:
+            return self.late_vote(vote, sender)
+        ahead = self._crowded_rounds(vote)
+        if ahead and vote.round < ahead[0]:
             return []
-        if sender != OWN and not self._is_signed(vote):
-            return [Misbehaved(sender, Reason.BAD_SIGNATURE, f"the vote of validator {vote.validator} does not verify")]
-        if crowded:
-            votes.forget(vote.validator, ahead[0])
-        effects: list[Effect] = [Broadcast(vote) if sender == OWN else AppendLog(vote)]
+        refused = self._refusal(vote, sender)
+        if refused is not None:
+            return refused
+        if ahead:
+            self._machine.votes.forget(vote.validator, ahead[0])
         if vote.validator == self._own_index:
             # as with proposals: a vote of ours that we do not remember binds us all the same
             self._own_votes.setdefault((vote.round, vote.kind), vote)
         added, outputs = self._machine.add_vote(vote)
-        if added.conflict is not None:
-            accused = self.tip.validators.validators[vote.validator].address
-            effects.append(RecordEvidence(duplicate_vote(accused, added.conflict, vote)))
-            effects += [Broadcast(added.conflict), Broadcast(vote)]
-        return effects + self._do(outputs)
+        first: Effect = Broadcast(vote) if sender == OWN else AppendLog(vote)
+        return [first, *self._accuse(added, vote), *self._do(outputs)]
+
+    def late_vote(self, vote: Vote, sender: PeerId) -> list[Effect]:
+        """Take a vote after the height is over: for the commit in the next block, and because it may be evidence."""
+        refused = self._refusal(vote, sender)
+        if refused is not None:
+            return refused
+        return self._accuse(self._machine.votes.add(vote, self._machine.state.round), vote)
+
+    def seen_in_commit(self, commit: Commit) -> list[Effect]:
+        """Compare a verified commit of this height with the votes that we hold: who signed both is caught."""
+        effects: list[Effect] = []
+        for validator, signature in ((item.validator, item.signature) for item in commit.signatures):
+            vote = Vote(VoteKind.PRECOMMIT, commit.height, commit.round, commit.block_id, validator, signature)
+            if commit.height == self.height and self._machine.votes.accepts(vote):
+                effects += self._accuse(self._machine.votes.add(vote, commit.round), vote)
+        return effects
+
+    def _refusal(self, vote: Vote, sender: PeerId) -> list[Effect] | None:
+        """Return what to do instead of counting the vote, or None if it is new and good."""
+        if vote.validator >= len(self.tip.validators):
+            return [Misbehaved(sender, Reason.UNKNOWN_VALIDATOR, f"there is no validator {vote.validator}")]
+        if len(vote.block_id) not in (0, HASH_SIZE):
+            return [Misbehaved(sender, Reason.MALFORMED, "a vote is for a block id or for nil")]
+        # Falcon is randomised: the same vote signed twice is the same vote, and costs no verification here.
+        if not self._machine.votes.accepts(vote):
+            return []
+        if sender != OWN and not self._is_signed(vote):
+            return [Misbehaved(sender, Reason.BAD_SIGNATURE, f"the vote of validator {vote.validator} does not verify")]
+        return None
+
+    def _crowded_rounds(self, vote: Vote) -> tuple[Round, ...]:
+        """Return the later rounds that the validator's votes fill already, if this vote would open one too many."""
+        near = max(self._machine.state.round, 0) + 1
+        if vote.round <= near:
+            return ()
+        ahead = self._machine.votes.rounds_of(vote.validator, near)
+        return ahead if len(ahead) >= MAX_ROUNDS_AHEAD and vote.round not in ahead else ()
+
+    def _accuse(self, added: Added, vote: Vote) -> list[Effect]:
+        """Record a conflict, and show it to all: who has only one half of it learns at once."""
+        if added.conflict is None:
+            return []
+        accused = self.tip.validators.validators[vote.validator].address
+        evidence = RecordEvidence(duplicate_vote(accused, added.conflict, vote))
+        return [evidence, Broadcast(added.conflict), Broadcast(vote)]
 
     # ---- checks
 

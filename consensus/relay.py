@@ -138,7 +138,8 @@ def _vote_sets(votes: VoteKeeper, round: Round) -> Iterator[VoteSet]:
         voters: dict[BlockId, int] = {}
         for vote in votes.tally(round).kinds[kind].votes():
             voters[vote.block_id] = voters.get(vote.block_id, 0) | 1 << vote.validator
-        for block_id, bits in voters.items():
+        # the most voters first: what does not fit into the status are the odd votes of equivocators
+        for block_id, bits in sorted(voters.items(), key=lambda item: -item[1].bit_count()):
             yield VoteSet(kind, round, block_id, bits.to_bytes((bits.bit_length() + 7) // 8, "little"))
 
 

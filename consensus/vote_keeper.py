@@ -3,7 +3,10 @@
 A vote counts for its own value even if its validator also voted for another one: the paper counts messages, and
 its safety rests on the honest validators that two quorums share. The sums over all values count a validator once.
 So a node that saw the other half of an equivocation first still sees the polka that everybody else sees.
-Two votes of one validator, kind and round are kept, the rest is not: they already prove the fault.
+
+Two votes of one validator, kind and round are kept: they prove the fault, and more would let it fill our memory. Votes
+for nil and for proposed blocks are kept even then. Without that exception f equivocators could stop the chain for
+ever: by giving some nodes two other votes each, they hide from them a polka that others have locked on.
 """
 
 from collections.abc import Iterator
@@ -37,8 +40,8 @@ class Added(NamedTuple):
     """What adding a vote did.
 
     Attributes:
-        taken: False if it was known already, or the validator's two votes are held.
-        conflict: the vote of the same validator that it contradicts.
+        taken: False if it was known already, or two votes of the validator are held and this one matters to nobody.
+        conflict: the vote that it contradicts, if it is the first contradiction of its validator.
         crossed: the threshold that it tipped.
     """
 
@@ -54,7 +57,7 @@ class KindTally:
 
     def __init__(self) -> None:
         self.held: dict[int, tuple[Vote, ...]] = {}
-        """By validator: its vote, or its two conflicting ones in order of arrival."""
+        """By validator: its vote, or its conflicting ones in order of arrival."""
         self.power = 0
         """Of all who voted, each once."""
         self.power_of: dict[BlockId, int] = {}
@@ -81,10 +84,10 @@ class KindTally:
         for vote in votes:
             self.power_of[vote.block_id] -= power
 
-    def accepts(self, vote: Vote) -> bool:
-        """Whether the vote says something new."""
+    def accepts(self, vote: Vote, proposed: bool) -> bool:
+        """Whether the vote says something new, and worth keeping: `proposed` if its value is nil or was proposed."""
         held = self.held.get(vote.validator, ())
-        return len(held) < 2 and all(other.block_id != vote.block_id for other in held)
+        return (len(held) < 2 or proposed) and all(other.block_id != vote.block_id for other in held)
 
 
 class RoundTally:
@@ -109,6 +112,7 @@ class VoteKeeper:
     def __init__(self, validators: ValidatorSet) -> None:
         self._validators = validators
         self._rounds: dict[Round, RoundTally] = {}
+        self._proposed = {NIL}
 
     @property
     def rounds(self) -> tuple[Round, ...]:
@@ -122,20 +126,24 @@ class VoteKeeper:
     def accepts(self, vote: Vote) -> bool:
         """Whether `add` would take the vote: cheap, to be asked before the signature is checked."""
         tally = self._rounds.get(vote.round)
-        return tally is None or tally.kinds[vote.kind].accepts(vote)
+        return tally is None or tally.kinds[vote.kind].accepts(vote, vote.block_id in self._proposed)
+
+    def expect(self, value: BlockId) -> None:
+        """Say that a proposer offered this value: votes for it are kept whatever else their validators said."""
+        self._proposed.add(value)
 
     def add(self, vote: Vote, current_round: int) -> Added:
         """Count a vote and say what it tipped. A skip is told for rounds above `current_round` only."""
         tally = self._rounds.setdefault(vote.round, RoundTally())
         votes = tally.kinds[vote.kind]
-        if not votes.accepts(vote):
+        if not votes.accepts(vote, vote.block_id in self._proposed):
             return Added(False)
-        held = votes.held.get(vote.validator)
+        held = votes.held.get(vote.validator, ())
         power = self._validators.validators[vote.validator].power
         if not tally.voted(vote.validator):
             tally.power += power
         votes.add(vote, power)
-        return Added(True, held[0] if held else None, self._crossed(vote, tally, current_round))
+        return Added(True, held[0] if len(held) == 1 else None, self._crossed(vote, tally, current_round))
 
     def forget(self, validator: int, round: Round) -> None:
         """Drop a validator's votes of a round, to bound what one validator can make us keep."""
