@@ -202,6 +202,8 @@ class Reason(StrEnum):
     """A checksum or a hash in the database is wrong."""
     CORRUPT_LOG = "corrupt_log"
     """The consensus log is damaged before its last record."""
+    NODE_DIED = "node_died"
+    """A node process that was started ended by itself."""
     USAGE = "usage"
     """The command line is wrong."""
     UNKNOWN_METHOD = "unknown_method"
