@@ -1,0 +1,379 @@
+"""Everything about the chain in one store: blocks, receipts, records, undo, indexes, and where the chain stands.
+
+A block is committed by one synced atomic batch, so that after a crash the store holds a whole block or nothing of it.
+All methods belong to one thread; only `write` may run on another, and the rest stays usable meanwhile, as of the block
+before. `state.columns` says what lies where.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from crypto.errors import Reason, Refused
+from state.archive import BlockArchive, parse, parse_changes
+from state.blockrows import (
+    BlockBytes,
+    Meta,
+    OutputCounts,
+    PreparedBlock,
+    block_rows,
+    meta_codec,
+    record_rows,
+)
+from state.changes import Changes
+from state.columns import (
+    GENESIS,
+    META,
+    OWNER_INDEX,
+    STATE,
+    UNDO,
+    corrupt,
+    height_key,
+)
+from state.encoding import encode
+from state.genesis import Genesis
+from state.pages import state_key
+from state.proof import StateProof
+from state.receipt import BlockResult
+from state.records import UTXO, decode_output, outpoint_of
+from state.store import Store
+from state.transaction import OutPoint, Output
+from state.tree import StateTree, TreeLimits
+from state.types import HASH_SIZE, Address, Height
+from state.values import Missing, ValueCache
+
+SCHEMA: Final = 1
+"""Number of the present layout of the store."""
+REPLAY_BUDGET: Final = 50_000
+"""At start the proof history is rebuilt from as many blocks as hold this many changes (at least from one)."""
+_ABOVE_OUTPOINTS: Final = b"\xff" * 37
+
+Seal = Callable[[bytes], bytes]
+"""Given the state root after a block, returns the note to store with it."""
+
+
+def no_note(state_root: bytes) -> bytes:
+    """Return an empty note."""
+    return b""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainOptions:
+    """What a store keeps.
+
+    Attributes:
+        keep_undo: heights whose changes stay stored, so that state can be read as it was then.
+        archive: keep the changes of all heights.
+        value_bytes: bound of the cache of records.
+        tree: bounds of the tree's caches.
+    """
+
+    keep_undo: int = 256
+    archive: bool = False
+    value_bytes: int = 48 << 20
+    tree: TreeLimits = field(default_factory=TreeLimits)
+
+
+class ChainStore(BlockArchive):
+    """The chain on one store. It is a `state.changes.Reader` of the latest committed state."""
+
+    def __init__(self, store: Store, meta: Meta, tree: StateTree, recent: dict[Height, Changes],
+                 options: ChainOptions) -> None:
+        """Take over loaded parts; `open` is the way to them."""
+        super().__init__(store)
+        self._store: Store = store
+        self._meta = meta
+        self._tree = tree
+        self._recent = recent  # changes of the heights that the tree has a history of
+        self._options = options
+        self._values = ValueCache(options.value_bytes)
+        self._pending: PreparedBlock | None = None
+
+    @classmethod
+    def open(
+        cls, store: Store, genesis: Genesis, initial: Callable[[Genesis], Changes], options: ChainOptions | None = None
+    ) -> "ChainStore":
+        """Open the chain of a genesis; on an empty store, begin it.
+
+        Args:
+            store: stays open when this object is dropped; its owner closes it.
+            genesis: a checked genesis.
+            initial: gives the records at height 0; called for an empty store only.
+            options: what to keep.
+
+        Raises:
+            Refused: GENESIS_MISMATCH, WRONG_VERSION (of the layout), CORRUPT_DATABASE.
+        """
+        raw = encode(genesis)
+        stored = store.get(GENESIS)
+        if stored is None:
+            if store.get(META) is not None:
+                raise corrupt("the genesis")
+            _begin(store, raw, initial(genesis))
+        elif stored != raw:
+            raise Refused(Reason.GENESIS_MISMATCH, "this database belongs to a chain with another genesis")
+        return cls._load(store, options or ChainOptions())
+
+    @classmethod
+    def _load(cls, store: Store, options: ChainOptions) -> "ChainStore":
+        raw = store.get(META)
+        if raw is None:
+            raise corrupt("the chain's position")
+        if raw[1:2] != encode(SCHEMA):
+            raise Refused(Reason.WRONG_VERSION, f"the database has another layout than number {SCHEMA}")
+        meta = parse(meta_codec, raw, "the chain's position")
+        tree = StateTree.load(store, meta.height, options.tree)
+        if tree.root != meta.state_root:
+            raise corrupt(f"the state of height {meta.height}")
+        recent: dict[Height, Changes] = {}
+        size = 0
+        for number in range(meta.height, max(0, meta.height - options.tree.heights), -1):
+            row = store.get(height_key(UNDO, number))
+            if row is None:
+                break
+            changes = parse_changes(row)
+            size += len(changes)
+            if size > REPLAY_BUDGET and recent:
+                break
+            recent[Height(number)] = changes
+        tree.replay(recent.values())
+        return cls(store, meta, tree, recent, options)
+
+    # ---- where the chain stands
+
+    @property
+    def height(self) -> Height:
+        """Height of the last committed block; 0 for genesis alone."""
+        return self._meta.height
+
+    @property
+    def state_root(self) -> bytes:
+        """State root after the last committed block."""
+        return self._meta.state_root
+
+    @property
+    def receipts_root(self) -> bytes:
+        """Receipts root of the last committed block; 32 zero bytes at genesis."""
+        return self._meta.receipts_root
+
+    @property
+    def tip_record(self) -> bytes:
+        """The note that was written with the last committed block; empty at genesis."""
+        return self._meta.note
+
+    @property
+    def output_counts(self) -> OutputCounts:
+        """Unspent outputs by type."""
+        return self._meta.outputs
+
+    @property
+    def cache_hits(self) -> int:
+        """Record reads that the cache answered."""
+        return self._values.hits
+
+    @property
+    def cache_misses(self) -> int:
+        """Record reads that went to the store."""
+        return self._values.misses
+
+    # ---- reading the state
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a record by raw key, as of `height`. Raises Refused(CORRUPT_DATABASE)."""
+        if self._pending is not None:
+            entry = self._pending.changes.entries.get(key)
+            if entry is not None:
+                return entry[0]
+        value = self._values.get(key)
+        if not isinstance(value, Missing):
+            return value
+        row = self._store.get(STATE + state_key(key))
+        if row is None:
+            value = None
+        else:
+            start = 2 + len(key)
+            if row[:start] != len(key).to_bytes(2, "big") + key:
+                raise corrupt("a state record")
+            value = row[start:]
+        self._values.put(key, value)
+        return value
+
+    def reader_at(self, height: Height) -> "PastReader":
+        """Return a reader of the state after block `height`; it stays at that height while the chain goes on.
+
+        Raises:
+            Refused: NOT_AVAILABLE if the height is in the future or its changes are no longer kept.
+        """
+        if not 0 <= height <= self.height:
+            raise _not_available(height)
+        if height < self.height:
+            self._undo_row(height + 1)
+        return PastReader(self, height)
+
+    def value_at(self, key: bytes, height: int) -> bytes | None:
+        """Return the value that a record had after block `height`. Raises Refused(NOT_AVAILABLE | CORRUPT_DATABASE)."""
+        for number in range(height + 1, self.height + 1):
+            changes = self._recent.get(Height(number))
+            if changes is None:
+                row = self._undo_row(number)
+                if key not in row:  # a plain search spares decoding the block's changes
+                    continue
+                changes = parse_changes(row)
+            entry = changes.entries.get(key)
+            if entry is not None:
+                return entry[0]
+        return self.get(key)
+
+    def _undo_row(self, height: int) -> bytes:
+        row = self._store.get(height_key(UNDO, height))
+        if row is None:
+            raise _not_available(height - 1)
+        return row
+
+    def changes_at(self, height: Height) -> Changes:
+        """Return what block `height` changed. Raises Refused(NOT_AVAILABLE | CORRUPT_DATABASE)."""
+        changes = self._recent.get(height)
+        return parse_changes(self._undo_row(height)) if changes is None else changes
+
+    def prove(self, key: bytes, height: Height) -> StateProof:
+        """Return the proof of a record, or of its absence, after block `height`: its root stands in header height + 1.
+
+        Raises:
+            Refused: NOT_AVAILABLE if the height is not one of the last few, CORRUPT_DATABASE.
+        """
+        if not self._tree.oldest_height <= height <= self.height:
+            raise _not_available(height)
+        return self._tree.prove(key, height, self.value_at(key, height))
+
+    @property
+    def oldest_provable(self) -> Height:
+        """The lowest height that `prove` serves."""
+        return self._tree.oldest_height
+
+    # ---- committing
+
+    def commit_block(self, block: BlockBytes, result: BlockResult, seal: Seal = no_note) -> bytes:
+        """Commit the next block in one synced batch and return the state root after it.
+
+        Args:
+            block: encoded parts; height is the present one plus one.
+            result: what executing it gave; one receipt and one list of touched addresses for each transaction.
+            seal: is given the new state root and returns the note to store in the same batch (`tip_record`).
+
+        Raises:
+            Refused: WRONG_HEIGHT, CORRUPT_DATABASE; the chain stays at the block before.
+            ValueError: transactions, receipts and touched addresses differ in number, or a commit is under way.
+        """
+        prepared = self.prepare(block, result, seal)
+        try:
+            self.write(prepared)
+        except BaseException:
+            self.abandon(prepared)
+            raise
+        self.finish(prepared)
+        return prepared.meta.state_root
+
+    def prepare(self, block: BlockBytes, result: BlockResult, seal: Seal = no_note) -> PreparedBlock:
+        """First step of a commit: update the tree and build the rows. Then `write`, and `finish` or `abandon`.
+
+        Arguments and errors are those of `commit_block`.
+        """
+        height = block.height
+        if height != self.height + 1:
+            raise Refused(Reason.WRONG_HEIGHT, f"block {height} does not follow block {self.height}")
+        if self._pending is not None:
+            raise ValueError("the commit before is not finished")
+        if not len(block.transactions) == len(result.receipts) == len(result.touched):
+            raise ValueError("a block has one receipt and one list of touched addresses for each transaction")
+        state_root = self._tree.update(height, result.changes)
+        try:
+            rows, outputs = record_rows(result.changes, self._meta.outputs)
+            rows += block_rows(block, result, state_root)
+            if not self._options.archive and height > self._options.keep_undo:
+                rows.append((height_key(UNDO, height - self._options.keep_undo), None))
+            meta = Meta(SCHEMA, height, state_root, result.receipts_root, outputs, seal(state_root))
+        except BaseException:
+            self._tree.rollback()
+            raise
+        rows.append((META, encode(meta)))
+        self._pending = PreparedBlock(result.changes, meta, rows)
+        return self._pending
+
+    def write(self, prepared: PreparedBlock) -> None:
+        """Second step: write and sync the batch. May run on another thread. Raises Refused(CORRUPT_DATABASE)."""
+        self._store.write(prepared.rows, sync=True)
+
+    def finish(self, prepared: PreparedBlock) -> None:
+        """Third step, after `write` returned: the block counts as committed."""
+        values = self._values
+        for key, (_, after) in prepared.changes.entries.items():
+            if after is None:
+                values.drop(key)
+            else:
+                values.put(key, after)
+        values.trim()
+        self._meta = prepared.meta
+        self._recent[self.height] = prepared.changes
+        for old in [number for number in self._recent if number <= self._tree.oldest_height]:
+            del self._recent[old]
+        self._pending = None
+        self._tree.trim()
+
+    def abandon(self, prepared: PreparedBlock) -> None:
+        """Third step, after `write` failed: the chain stays at the block before."""
+        self._tree.rollback()
+        self._pending = None
+
+    # ---- outputs
+
+    def outputs_of(self, owner: Address, limit: int, after: OutPoint | None = None) -> list[tuple[OutPoint, Output]]:
+        """Return up to `limit` unspent outputs of an owner in order of outpoint, from behind `after` on.
+
+        Raises:
+            Refused: CORRUPT_DATABASE.
+        """
+        prefix = OWNER_INDEX + owner
+        start = prefix
+        if after is not None:
+            start += after.txid + after.index.to_bytes(4, "big") + b"\0"
+        found: list[tuple[OutPoint, Output]] = []
+        for key, _ in self._store.scan(start, prefix + _ABOVE_OUTPOINTS):
+            if len(found) == limit:
+                break
+            raw_key = UTXO + key[len(prefix) :]
+            value = self.get(raw_key)
+            if value is not None:
+                try:
+                    found.append((outpoint_of(raw_key), decode_output(value)))
+                except msgspec.DecodeError:
+                    raise corrupt("an output") from None
+            elif self._pending is None:
+                raise corrupt("an entry of the owner index")
+        return found
+
+
+class PastReader:
+    """The state after one block, read through the changes since."""
+
+    def __init__(self, chain: ChainStore, height: Height) -> None:
+        self._chain = chain
+        self.height = height
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value that a record had. Raises Refused(NOT_AVAILABLE | CORRUPT_DATABASE)."""
+        return self._chain.value_at(key, self.height)
+
+
+def _begin(store: Store, genesis: bytes, initial: Changes) -> None:
+    """Write height 0: the genesis, its records and its root, in one batch."""
+    tree = StateTree(store, Height(-1), TreeLimits())
+    root = tree.update(Height(0), initial)
+    rows, outputs = record_rows(initial, OutputCounts())
+    meta = Meta(SCHEMA, Height(0), root, bytes(HASH_SIZE), outputs, b"")
+    store.write([*rows, (GENESIS, genesis), (META, encode(meta))], sync=True)
+
+
+def _not_available(height: int) -> Refused:
+    return Refused(Reason.NOT_AVAILABLE, f"the state of height {height} is not kept")
