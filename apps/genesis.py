@@ -1,9 +1,8 @@
 """The state before the first block."""
 
-from typing import Any
-
 from apps.registry import MODULES
 from state.changes import Changes, Overlay
+from state.genesis import Genesis, check_genesis, genesis_hash
 
 
 class _Nothing:
@@ -13,13 +12,15 @@ class _Nothing:
         return None
 
 
-def init_genesis(genesis: Any) -> Changes:
-    """Return the records that a genesis document puts into the empty state, module by module.
+def init_genesis(genesis: Genesis) -> Changes:
+    """Check a genesis document and return the records that it puts into the empty state, module by module.
 
     Raises:
         Refused: BAD_GENESIS.
     """
+    check_genesis(genesis)
+    chain_id = genesis_hash(genesis)
     state = Overlay(_Nothing())
     for module in MODULES:
-        module.genesis(state, genesis)
+        module.genesis(state, genesis, chain_id)
     return state.changes()

@@ -10,6 +10,7 @@ from consensus.types import Block, Commit, Evidence, Tip
 from crypto.errors import Reason, Refused
 from state.changes import Overlay, Reader
 from state.encoding import Codec
+from state.genesis import Genesis
 from state.receipt import Event
 from state.types import Address, AssetId, BlockId, ChainId, Height, TxId
 
@@ -112,7 +113,7 @@ class BlockHook(Protocol):
 class GenesisHook(Protocol):
     """Writes a module's part of the genesis document."""
 
-    def __call__(self, state: Overlay, genesis: Any) -> None:
+    def __call__(self, state: Overlay, genesis: Genesis, chain_id: ChainId) -> None:
         """Write the module's first records."""
         ...
 
@@ -125,7 +126,7 @@ class Supply(Protocol):
         ...
 
 
-def no_genesis(state: Overlay, genesis: Any) -> None:
+def no_genesis(state: Overlay, genesis: Genesis, chain_id: ChainId) -> None:
     """Write nothing: the genesis of a module without any."""
 
 

@@ -151,8 +151,8 @@ def set_validators(state: Overlay, start: int, validators: ValidatorSet) -> None
     raw = state.get(SETS)
     known = () if raw is None else _sets_codec.decode(raw).changes
     kept = tuple(change for change in known if change.start < start)
+    _write_sets(state, known, (*kept, SetChange(Height(start), validators.hash)))
     state.put(SET + validators.hash, encode(validators))
-    state.put(SETS, encode(ValidatorSets((*kept, SetChange(Height(start), validators.hash)))))
 
 
 def forget_old_sets(state: Overlay, oldest: int) -> None:
@@ -161,10 +161,13 @@ def forget_old_sets(state: Overlay, oldest: int) -> None:
     first = max((index for index, change in enumerate(changes) if change.start <= oldest), default=0)
     if not first:
         return
-    kept = changes[first:]
-    for gone in {change.hash for change in changes[:first]} - {change.hash for change in kept}:
+    _write_sets(state, changes, changes[first:])
+
+
+def _write_sets(state: Overlay, old: tuple[SetChange, ...], new: tuple[SetChange, ...]) -> None:
+    for gone in {change.hash for change in old} - {change.hash for change in new}:
         state.delete(SET + gone)
-    state.put(SETS, encode(ValidatorSets(kept)))
+    state.put(SETS, encode(ValidatorSets(new)))
 
 
 def priorities(reader: Reader) -> tuple[int, ...]:

@@ -1,7 +1,5 @@
 """What every block does besides its transactions: anchors, beacon, fees to the signers, evidence, proposer turns."""
 
-from typing import Any
-
 from apps.chain.records import (
     add_recent_block,
     beacon,
@@ -26,14 +24,15 @@ from consensus.types import Validator, make_validator_set
 from crypto.errors import Reason, Refused
 from crypto.schemes import address_of
 from state.changes import Overlay
+from state.genesis import Genesis
 from state.ledger import credit
 from state.receipt import Event
-from state.types import NATIVE, Address
+from state.types import NATIVE, Address, ChainId
 
 ZERO_BEACON = bytes(32)
 
 
-def write_genesis(state: Overlay, genesis: Any) -> None:
+def write_genesis(state: Overlay, genesis: Genesis, chain_id: ChainId) -> None:
     """Write parameters, first validator set, priorities and beacon."""
     validators = make_validator_set([
         Validator(Address(address_of(one.public_key)), one.public_key, one.power, one.operator)

@@ -1,31 +1,32 @@
-"""The token module's part of the genesis document: first balances, coins and assets."""
+"""The token module's part of the genesis document: first assets, balances and coins."""
 
-from typing import Any
-
-from crypto.errors import Reason, Refused
 from state import ledger
 from state.changes import Overlay
+from state.genesis import Genesis
+from state.records import Asset
 from state.transaction import Coin
-from state.types import NATIVE, AssetId, TxId
+from state.types import AssetId, ChainId, TxId
 
 
-def write_genesis(state: Overlay, genesis: Any) -> None:
-    """Write assets, balances and outputs, and the supply that they add up to.
+def write_genesis(state: Overlay, genesis: Genesis, chain_id: ChainId) -> None:
+    """Write what a valid document gives out, and the supply that it adds up to.
 
-    Raises:
-        Refused: BAD_GENESIS if an asset is held that the document does not issue, or a supply is too large.
+    The first coins have the chain id in place of a txid, and their place in the document's list as index.
     """
     for asset in genesis.assets:
-        ledger.add_asset(state, asset.id, asset.description)
-    supplies: dict[AssetId, int] = {}
+        ledger.add_asset(
+            state,
+            asset.asset,
+            Asset(asset.issuer, asset.symbol, asset.decimals, asset.mintable, asset.burnable, asset.freezable),
+        )
+    symbols = genesis.symbols
+    supplies: dict[AssetId, int] = dict.fromkeys(symbols.values(), 0)
     for balance in genesis.balances:
-        ledger.credit(state, balance.owner, balance.asset, balance.amount)
-        supplies[balance.asset] = supplies.get(balance.asset, 0) + balance.amount
+        ledger.credit(state, balance.owner, symbols[balance.symbol], balance.amount)
+        supplies[symbols[balance.symbol]] += balance.amount
     for index, output in enumerate(genesis.outputs):
-        ledger.add_output(state, TxId(genesis.chain_id), index, output)
-        if isinstance(output, Coin):
-            supplies[output.asset] = supplies.get(output.asset, 0) + output.amount
+        coin = Coin(symbols[output.symbol], output.owner, output.amount)
+        ledger.add_output(state, TxId(chain_id), index, coin)
+        supplies[coin.asset] += coin.amount
     for asset_id, supply in supplies.items():
-        if asset_id != NATIVE and ledger.asset(state, asset_id) is None:
-            raise Refused(Reason.BAD_GENESIS, f"nobody issues the asset {asset_id.hex()}")
         ledger.set_supply(state, asset_id, supply)

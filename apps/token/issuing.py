@@ -11,8 +11,8 @@ from state import ledger
 from state.records import Asset, asset_id, asset_text
 from state.types import Address, AssetId
 
-SYMBOL: Final = re.compile(r"[A-Z][A-Z0-9]{1,11}", re.ASCII)
-RESERVED_SYMBOLS: Final = frozenset({"NXS", "UNXS"})
+SYMBOL: Final = re.compile(r"[a-z][a-z0-9]{0,11}", re.ASCII)
+RESERVED_SYMBOLS: Final = frozenset({"nxs", "unxs"})
 """Names of the native token: nobody issues a second one under them."""
 
 
@@ -20,11 +20,11 @@ def issue(context: Context, message: Issue) -> None:
     """Make a new asset.
 
     Raises:
-        Refused: BAD_ARGUMENT for a symbol that is not 2 to 12 capitals and digits, is reserved, or for a fixed supply
-            of nothing; ASSET_EXISTS.
+        Refused: BAD_ARGUMENT for a symbol that is not 1 to 12 small letters and digits or is reserved, and for a fixed
+            supply of nothing; ASSET_EXISTS.
     """
     if not SYMBOL.fullmatch(message.symbol) or message.symbol in RESERVED_SYMBOLS:
-        raise Refused(Reason.BAD_ARGUMENT, "a symbol is 2 to 12 capitals and digits, and not that of the native token")
+        raise Refused(Reason.BAD_ARGUMENT, "a symbol is 1 to 12 small letters and digits, other than nxs and unxs")
     if not message.supply and not message.mintable:
         raise Refused(Reason.BAD_ARGUMENT, "an asset with a fixed supply of nothing cannot be of use")
     issuer = context.sender

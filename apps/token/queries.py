@@ -8,6 +8,7 @@ from crypto.address import encode_address
 from crypto.errors import Reason, Refused
 from state import ledger
 from state.changes import Reader
+from state.genesis import NATIVE_SYMBOL
 from state.records import (
     BALANCE,
     LOCK,
@@ -23,7 +24,7 @@ from state.transaction import Coin
 from state.types import NATIVE, AssetId
 
 _NATIVE_ASSET = {
-    "asset": asset_text(NATIVE), "symbol": "NXS", "decimals": 6, "issuer": "",
+    "asset": asset_text(NATIVE), "symbol": NATIVE_SYMBOL, "decimals": 6, "issuer": "",
     "mintable": False, "burnable": False, "freezable": False,
 }  # fmt: skip
 

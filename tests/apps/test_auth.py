@@ -1,0 +1,179 @@
+"""Keys: first use, rotation, multi-signature accounts; signatures are real here."""
+
+from functools import cache
+
+import pytest
+
+from apps.auth.messages import RotateKey, rotation_digest
+from apps.registry import answer_query
+from apps.token.messages import Transfer as Pay
+from apps.validity import signatures_hold
+from crypto.address import encode_address
+from crypto.errors import Reason, Refused
+from crypto.keys import SecretKey
+from crypto.schemes import Scheme, address_of, multisig_public_key, multisig_signature
+from state import ledger
+from state.encoding import Record, encode
+from state.transaction import Body, Call, Decoded, Message, Witness, assemble, decode_transaction, sign_digest
+from state.types import NATIVE, Address, Amount, Height
+from tests.apps.world import CHAIN, FEE, START, World, address, message_name
+
+BOB = address("bob")
+
+
+@cache
+def key(number: int, scheme: Scheme = Scheme.FALCON) -> SecretKey:
+    return SecretKey.from_seed(scheme, bytes([100 + number]) * 32)
+
+
+def account(number: int) -> Address:
+    return Address(key(number).address)
+
+
+def body(world: World, sender: Address, nonce: int, *messages: Record) -> Body:
+    named = tuple(Message(message_name(message), encode(message)) for message in messages)
+    return Body(1, CHAIN, world.tip, Height(world.height + 9), 0, Amount(FEE), Call(sender, nonce, 50_000, named))
+
+
+def signed(signer: SecretKey, unsigned: Body, *, reveal: bool = False, sender: Address | None = None) -> Decoded:
+    signature = signer.sign(sign_digest(encode(unsigned)))
+    owner = Address(signer.address) if sender is None else sender
+    return decode_transaction(assemble(unsigned, (Witness(owner, signer.public_key if reveal else b"", signature),)))
+
+
+def pay(amount: int = 1) -> Pay:
+    return Pay(NATIVE, BOB, Amount(amount))
+
+
+def rotation(owner: Address, new: SecretKey) -> RotateKey:
+    return RotateKey(new.public_key, new.sign(rotation_digest(CHAIN, owner, new.public_key)))
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    for number in (1, 2):
+        world.does("alice", Pay(NATIVE, account(number), Amount(10 * FEE)))
+    return world
+
+
+def test_first_use_registers_the_key(world: World) -> None:
+    sender = account(1)
+    first = signed(key(1), body(world, sender, 0, pay()), reveal=True)
+    second = signed(key(1), body(world, sender, 1, pay()))
+    world.block(first, second, is_verified=signatures_hold)
+    assert ledger.public_key(world.records, sender) == key(1).public_key
+    assert ledger.key_owner(world.records, sender) == sender
+    third = signed(key(1), body(world, sender, 2, pay()), reveal=True)  # revealing it again does no harm
+    world.block(third, is_verified=signatures_hold)
+    answer = answer_query(world.records, "auth/account", {"address": encode_address(sender)})
+    assert (answer["nonce"], answer["scheme"], answer["public_key"]) == (3, "falcon", key(1).public_key.hex())
+
+
+def test_key_is_registered_even_if_the_call_fails(world: World) -> None:
+    first = signed(key(1), body(world, account(1), 0, pay(START)), reveal=True)
+    result = world.block(first, is_verified=signatures_hold)
+    assert result.receipts[0].reason == Reason.INSUFFICIENT_FUNDS
+    assert ledger.public_key(world.records, account(1)) == key(1).public_key
+
+
+def test_wrong_signature_is_caught(world: World) -> None:
+    unsigned = body(world, account(1), 0, pay())
+    good = signed(key(1), unsigned, reveal=True)
+    other = key(2).sign(sign_digest(encode(unsigned)))
+    for signature in (other, b"", good.transaction.witnesses[0].signature[:-1]):
+        forged = decode_transaction(assemble(unsigned, (Witness(account(1), key(1).public_key, signature),)))
+        with pytest.raises(Refused) as caught:
+            world.execute(forged, is_verified=signatures_hold)
+        assert caught.value.reason is Reason.BAD_SIGNATURE
+
+
+def test_rotation_takes_effect_inside_the_block(world: World) -> None:
+    sender, old, new = account(1), key(1), key(3)
+    rotate = signed(old, body(world, sender, 0, rotation(sender, new)), reveal=True)
+    after_by_old = signed(old, body(world, sender, 1, pay()))
+    after_by_new = signed(new, body(world, sender, 1, pay()), sender=sender)
+    with pytest.raises(Refused) as caught:
+        world.execute(rotate, after_by_old, is_verified=signatures_hold)
+    assert caught.value.reason is Reason.BAD_SIGNATURE
+
+    # What a node remembers from before the block holds under the old key only, and does not count.
+    def remembered(decoded: Decoded, keys: tuple[bytes, ...]) -> bool:
+        return keys == (old.public_key,) or signatures_hold(decoded, keys)
+
+    with pytest.raises(Refused) as caught:
+        world.execute(rotate, after_by_old, is_verified=remembered)
+    assert caught.value.reason is Reason.BAD_SIGNATURE
+
+    result = world.block(rotate, after_by_new, is_verified=remembered)
+    assert [receipt.reason for receipt in result.receipts] == ["", ""]
+    assert ledger.public_key(world.records, sender) == new.public_key
+    revealed_old = signed(old, body(world, sender, 2, pay()), reveal=True)
+    with pytest.raises(Refused) as caught:
+        world.execute(revealed_old, is_verified=signatures_hold)
+    assert caught.value.reason is Reason.BAD_KEY
+
+
+def test_a_key_never_comes_back(world: World) -> None:
+    sender = account(1)
+    steps = [
+        (key(1), rotation(sender, key(3)), ""),
+        (key(3), rotation(sender, key(1)), Reason.KEY_IN_USE),  # its own old key
+        (key(3), rotation(sender, key(3)), Reason.KEY_IN_USE),  # the present one
+    ]
+    for nonce, (signer, message, reason) in enumerate(steps):
+        call = signed(signer, body(world, sender, nonce, message), reveal=nonce == 0, sender=sender)
+        assert world.block(call, is_verified=signatures_hold).receipts[0].reason == reason
+    world.block(signed(key(2), body(world, account(2), 0, pay()), reveal=True), is_verified=signatures_hold)
+    stolen = signed(key(3), body(world, sender, 3, rotation(sender, key(2))), sender=sender)  # somebody else's
+    assert world.block(stolen, is_verified=signatures_hold).receipts[0].reason == Reason.KEY_IN_USE
+
+
+def test_account_of_a_key_that_serves_another_account_is_not_lost(world: World) -> None:
+    rotate = signed(key(1), body(world, account(1), 0, rotation(account(1), key(2))), reveal=True)
+    world.block(rotate, is_verified=signatures_hold)
+    own = signed(key(2), body(world, account(2), 0, pay()), reveal=True)
+    assert world.block(own, is_verified=signatures_hold).receipts[0].reason == ""
+    assert ledger.key_owner(world.records, account(2)) == account(1)
+
+
+def test_rotation_refusals(world: World) -> None:
+    new = key(3)
+    foreign = RotateKey(new.public_key, new.sign(rotation_digest(CHAIN, BOB, new.public_key)))
+    for message, reason in [
+        (foreign, Reason.BAD_SIGNATURE),
+        (RotateKey(new.public_key, b""), Reason.BAD_SIGNATURE),
+        (RotateKey(b"\x01short", b""), Reason.BAD_KEY),
+        (RotateKey(b"\x09", b""), Reason.BAD_KEY),
+    ]:
+        assert world.fails("alice", message) is reason
+
+
+def test_multisignature_account(world: World) -> None:
+    members = sorted([key(4), key(5), key(6)], key=lambda member: member.public_key)
+    public = multisig_public_key(2, [member.public_key for member in members])
+    shared = Address(address_of(public))
+    world.does("alice", Pay(NATIVE, shared, Amount(10 * FEE)))
+    unsigned = body(world, shared, 0, pay())
+    message = sign_digest(encode(unsigned))
+    parts = {index: members[index].sign(message) for index in (0, 2)}
+    witness = Witness(shared, public, multisig_signature(public, parts))
+    call = decode_transaction(assemble(unsigned, (witness,)))
+    result = world.block(call, is_verified=signatures_hold)
+    assert result.receipts[0].reason == ""
+    lone = Witness(shared, b"", b"\x03\x00" + parts[0])
+    unsigned = body(world, shared, 1, pay())
+    with pytest.raises(Refused) as caught:
+        world.execute(decode_transaction(assemble(unsigned, (lone,))), is_verified=signatures_hold)
+    assert caught.value.reason is Reason.BAD_SIGNATURE
+
+
+def test_account_becomes_hybrid(world: World) -> None:
+    sender, new = account(1), key(7, Scheme.HYBRID)
+    rotate = signed(key(1), body(world, sender, 0, rotation(sender, new)), reveal=True)
+    world.block(rotate, is_verified=signatures_hold)
+    call = signed(new, body(world, sender, 1, pay()), sender=sender)
+    receipt = world.block(call, is_verified=signatures_hold).receipts[0]
+    assert (receipt.reason, answer_query(world.records, "auth/key_owner", {"key": encode_address(new.address)})) == (
+        "", {"account": encode_address(sender)}
+    )  # fmt: skip

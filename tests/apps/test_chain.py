@@ -1,0 +1,155 @@
+"""What every block does: anchors, beacon, fees, proposer turns, evidence, changes of the validator set."""
+
+import pytest
+
+from apps.chain import records
+from apps.chain.rules import ZERO_BEACON
+from apps.registry import answer_query
+from apps.token.messages import Transfer as Pay
+from consensus.proposer import advance
+from consensus.types import (
+    Commit,
+    CommitSignature,
+    DuplicateProposal,
+    DuplicateVote,
+    Evidence,
+    ValidatorSet,
+    Vote,
+    VoteKind,
+    make_validator_set,
+)
+from crypto.errors import Reason, Refused
+from state import ledger
+from state.changes import Overlay
+from state.records import ChainParams
+from state.types import NATIVE, Amount, BlockId, Height, Round
+from tests.apps.world import CHAIN, FEE, World, address
+
+POWERS = {f"op{power}": power for power in (1, 2, 3)}
+
+
+def pay() -> Pay:
+    return Pay(NATIVE, address("bob"), Amount(1))
+
+
+def vote(world: World, block_id: bytes, signature: bytes = b"s", height: int = 1) -> Vote:
+    return Vote(VoteKind.PREVOTE, Height(height), Round(0), BlockId(block_id), 0, signature)
+
+
+def evidence(world: World, signature: bytes = b"s", height: int = 1) -> Evidence:
+    validator = records.validators_at(world.records, 1).validators[0].address
+    first, second = vote(world, b"\x01" * 32, signature, height), vote(world, b"\x02" * 32, signature, height)
+    return DuplicateVote(validator, first, second)
+
+
+def test_fees_go_to_the_signers_by_power_in_the_next_block(world: World) -> None:
+    world.block(world.call("alice", pay()), world.call("bob", pay()))
+    assert records.fee_pool(world.records) == 2 * FEE
+    assert [ledger.balance(world.records, address(name), NATIVE) for name in POWERS] == [0, 0, 0]
+    result = world.block()
+    shares = {name: 2 * FEE * power // 6 for name, power in POWERS.items()}
+    for name, share in shares.items():
+        assert ledger.balance(world.records, address(name), NATIVE) == share
+    assert records.fee_pool(world.records) == 2 * FEE - sum(shares.values())
+    assert sorted(int(dict(event.attributes)["amount"]) for event in result.events) == sorted(shares.values())
+    assert answer_query(world.records, "chain/fees", {}) == {"amount": 2 * FEE - sum(shares.values())}
+
+
+def test_only_signers_are_paid(world: World) -> None:
+    world.block(world.call("alice", pay()))
+    index = next(
+        index for index, one in enumerate(records.validators_at(world.records, 1).validators) if one.power == 3
+    )
+    commit = Commit(Height(1), Round(0), world.tip, (CommitSignature(index, b""),))
+    world.block(last_commit=commit)
+    assert ledger.balance(world.records, address("op3"), NATIVE) == FEE
+    assert records.fee_pool(world.records) == 0
+    assert records.FEES not in world.records
+
+
+def test_first_block_has_nobody_to_pay(world: World) -> None:
+    assert world.block().events == ()
+
+
+def test_priorities_and_beacon_move_on(world: World) -> None:
+    validators = records.validators_at(world.records, 1)
+    before = records.priorities(world.records)
+    assert before == (0, 0, 0) and records.beacon(world.records) == ZERO_BEACON
+    world.block()
+    assert records.priorities(world.records) == advance(validators, before)
+    assert records.beacon(world.records) == records.next_beacon(ZERO_BEACON, CHAIN)
+    assert records.anchor_height(world.records, CHAIN) == 0
+
+
+def test_evidence_is_recorded_once_whatever_its_signatures(world: World) -> None:
+    world.block()
+    result = world.block(evidence=(evidence(world),))
+    assert result.events[0].name == "chain/evidence"
+    assert records.is_recorded(world.records, evidence(world, b"other"))
+    for again in [(evidence(world, b"other"),)]:
+        with pytest.raises(Refused) as caught:
+            world.execute(evidence=again)
+        assert caught.value.reason is Reason.BAD_EVIDENCE
+    proposal = DuplicateProposal(
+        address("x"), Height(1), Round(0), (-1, BlockId(b"\1" * 32), b""), (-1, BlockId(b"\2" * 32), b"")
+    )
+    world.block(evidence=(proposal,))
+    assert records.is_recorded(world.records, proposal)
+    with pytest.raises(Refused) as caught:
+        world.execute(evidence=(evidence(world, height=2), evidence(world, b"other", height=2)))
+    assert caught.value.reason is Reason.BAD_EVIDENCE
+
+
+def test_evidence_has_an_age() -> None:
+    world = World(params=ChainParams(evidence_window=3))
+    for _ in range(4):
+        world.block()
+    for height in (1, 5):  # the block is of height 5
+        with pytest.raises(Refused) as caught:
+            world.execute(evidence=(evidence(world, height=height),))
+        assert caught.value.reason is Reason.BAD_EVIDENCE
+    world.block(evidence=(evidence(world, height=2),))
+
+
+def test_a_change_of_validators_votes_from_two_heights_later() -> None:
+    world = World(params=ChainParams(evidence_window=3))
+    old = records.validators_at(world.records, 1)
+    new = make_validator_set(old.validators[:2])
+
+    def decide(height: int, validators: ValidatorSet) -> None:
+        state = Overlay(world.records)
+        records.set_validators(state, height + 2, validators)
+        world.take(state.changes())
+
+    decide(0, new)  # decided before block 1: votes from height 2
+    assert [records.validators_at(world.records, height) for height in (0, 1, 2, 9)] == [old, old, new, new]
+    assert len(records.priorities(world.records)) == 3
+    world.block()
+    assert len(records.priorities(world.records)) == 2
+    for _ in range(4):
+        world.last_commit = Commit(world.last_commit.height, Round(0), world.tip, world.last_commit.signatures[:2])
+        world.block()
+    with pytest.raises(Refused) as caught:
+        records.validators_at(world.records, 1)
+    assert caught.value.reason is Reason.NOT_AVAILABLE
+    assert records.SET + old.hash not in world.records
+    decide(world.height, old)
+    decide(world.height, new)  # a later decision for the same height replaces the earlier
+    assert records.validators_at(world.records, world.height + 2) == new
+    assert records.SET + old.hash not in world.records
+
+
+def test_queries(world: World) -> None:
+    answer = answer_query(world.records, "chain/validators", {"height": "1"})
+    assert (answer["total_power"], len(answer["validators"])) == (6, 3)
+    assert answer_query(world.records, "chain/params", {})["anchor_window"] == 1024
+    for parameters in ({}, {"height": "-1"}, {"height": "x"}, {"height": "9" * 20}):
+        with pytest.raises(Refused) as caught:
+            answer_query(world.records, "chain/validators", parameters)
+        assert caught.value.reason is Reason.BAD_ARGUMENT
+
+
+def test_state_without_genesis_is_named() -> None:
+    with pytest.raises(Refused) as caught:
+        records.params({})
+    assert caught.value.reason is Reason.CORRUPT_DATABASE
