@@ -175,13 +175,16 @@ class Mesh:
             raise Refused(Reason.PEER_REFUSED, "the node id is not on the list of allowed peers")
         if self._penalties.get(remote.peer_id, 0.0) > trio.current_time():
             raise Refused(Reason.PEER_REFUSED, "the node broke a rule a moment ago")
-        if connection.inbound and remote.peer_id not in self._live:
+        older = self._live.get(remote.peer_id)
+        if older is not None and not self._replaces(connection, remote, older):
+            raise Refused(Reason.REPLACED, "an older connection stays")
+        if connection.inbound and older is None:
             _check_room(self._live.values(), connection, self._config.limits)
 
     def _join(self, connection: Connection, remote: RemoteIdentity) -> None:
         """Make an authenticated connection the one with this peer, unless another one stays."""
         older = self._live.get(remote.peer_id)
-        if older is not None and not older.connection.gone.is_set():
+        if older is not None:
             if not self._replaces(connection, remote, older):
                 connection.fail(Reason.REPLACED, "an older connection stays")
                 self._counters.refusals[Reason.REPLACED] += 1
@@ -199,6 +202,8 @@ class Mesh:
         self._nursery.start_soon(self._serve, peer, before)
 
     def _replaces(self, connection: Connection, remote: RemoteIdentity, older: Peer) -> bool:
+        if older.connection.gone.is_set():
+            return True
         if remote.instance != older.remote.instance or connection.inbound == older.connection.inbound:
             return True
         dialled_by_us = not connection.inbound

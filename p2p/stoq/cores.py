@@ -156,7 +156,7 @@ class Core(Protocol):
 
     @property
     def genuine(self) -> bool:
-        """False while not one packet of the peer has been decrypted."""
+        """False at a listener while not one packet of the peer has been decrypted; a dialer spoke first."""
         ...
 
     @property
@@ -350,7 +350,7 @@ class Qh3Core(_Shared):
     def genuine(self) -> bool:
         """See Core."""
         core = self.quic._core
-        return core is not None and bool(core.received_authenticated_packet)
+        return self.is_client or (core is not None and bool(core.received_authenticated_packet))
 
     @property
     def rtt(self) -> float:
