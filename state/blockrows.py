@@ -25,7 +25,6 @@ from state.columns import (
     state_row,
 )
 from state.encoding import Codec, Record, encode
-from state.pages import state_key
 from state.receipt import BlockResult, Event
 from state.records import UTXO, decode_output
 from state.store import Write
@@ -102,14 +101,21 @@ def owner_key(owner: Address, outpoint: bytes) -> bytes:
     return OWNER_INDEX + owner + outpoint
 
 
-def record_rows(changes: Changes, counts: OutputCounts) -> tuple[list[Write], OutputCounts]:
-    """Return the rows of all changed records and of the owner index, and how many outputs there are afterwards."""
+def record_rows(
+    changes: Changes, keys: Sequence[bytes], counts: OutputCounts
+) -> tuple[list[Write], OutputCounts]:
+    """Return the rows of all changed records and of the owner index, and how many outputs there are afterwards.
+
+    Args:
+        changes: of the block.
+        keys: their hashed keys, in the same order.
+        counts: outputs before.
+    """
     rows: list[Write] = []
     totals = [counts.coins, counts.memos, counts.states]
     prefix_size = len(UTXO)
-    for raw_key, (before, after) in changes.entries.items():
-        key = STATE + state_key(raw_key)
-        rows.append((key, None if after is None else state_row(raw_key, after)))
+    for key, (raw_key, (before, after)) in zip(keys, changes.entries.items(), strict=True):
+        rows.append((STATE + key, None if after is None else state_row(raw_key, after)))
         if raw_key.startswith(UTXO):
             outpoint = raw_key[prefix_size:]
             if before is not None:

@@ -287,9 +287,11 @@ class ChainStore(BlockArchive):
             raise ValueError("the commit before is not finished")
         if not len(block.transactions) == len(result.receipts) == len(result.touched):
             raise ValueError("a block has one receipt and one list of touched addresses for each transaction")
-        state_root = self._tree.update(height, result.changes)
+        changes = result.changes
+        keys = [state_key(raw_key) for raw_key in changes.entries]
+        state_root = self._tree.update(height, zip(keys, (after for _, after in changes), strict=True))
         try:
-            rows, outputs = record_rows(result.changes, self._meta.outputs)
+            rows, outputs = record_rows(changes, keys, self._meta.outputs)
             rows += block_rows(block, result, state_root)
             if not self._options.archive and height > self._options.keep_undo:
                 rows.append((height_key(UNDO, height - self._options.keep_undo), None))
@@ -298,7 +300,7 @@ class ChainStore(BlockArchive):
             self._tree.rollback()
             raise
         rows.append((META, encode(meta)))
-        self._pending = PreparedBlock(result.changes, meta, rows)
+        self._pending = PreparedBlock(changes, meta, rows)
         return self._pending
 
     def write(self, prepared: PreparedBlock) -> None:
@@ -369,8 +371,9 @@ class PastReader:
 def _begin(store: Store, genesis: bytes, initial: Changes) -> None:
     """Write height 0: the genesis, its records and its root, in one batch."""
     tree = StateTree(store, Height(-1), TreeLimits())
-    root = tree.update(Height(0), initial)
-    rows, outputs = record_rows(initial, OutputCounts())
+    keys = [state_key(raw_key) for raw_key in initial.entries]
+    root = tree.update(Height(0), zip(keys, (after for _, after in initial), strict=True))
+    rows, outputs = record_rows(initial, keys, OutputCounts())
     meta = Meta(SCHEMA, Height(0), root, bytes(HASH_SIZE), outputs, b"")
     store.write([*rows, (GENESIS, genesis), (META, encode(meta))], sync=True)
 

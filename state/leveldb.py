@@ -18,6 +18,8 @@ BLOCK_CACHE_BYTES: Final = 16 << 20
 """Decoded table blocks that LevelDB keeps; records that are in use sit in the chain's own cache above."""
 WRITE_BUFFER_BYTES: Final = 8 << 20
 """Size of the in-memory table before it goes to disk: a larger one means fewer compactions and a longer restart."""
+FILE_BYTES: Final = 8 << 20
+"""Size of a table file. A block adds 2-3 MB, so LevelDB's own 2 MiB would make many files and compactions."""
 BLOOM_BITS: Final = 10
 """Bits per key of the filter that spares disk reads for absent keys (about 1 % false positives)."""
 
@@ -75,6 +77,7 @@ class LevelDB(_View):
                 compression=None,
                 lru_cache_size=BLOCK_CACHE_BYTES,
                 write_buffer_size=WRITE_BUFFER_BYTES,
+                max_file_size=FILE_BYTES,
                 bloom_filter_bits=BLOOM_BITS,
             ))
         except plyvel.IOError as error:

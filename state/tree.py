@@ -134,7 +134,8 @@ class StateTree:
 
         Args:
             height: the present height plus one.
-            changes: raw key and new value, each key once; None removes the record (an absent one is no error).
+            changes: *hashed* key (`state.pages.state_key`) and new value, each key once; None removes the record
+                (an absent one is no error).
 
         Raises:
             Refused: CORRUPT_DATABASE, with the tree as it was before.
@@ -169,10 +170,10 @@ class StateTree:
         """
         blocks, root, top = list(recent), self.root, self.height
         for changes in blocks:
-            self._apply(changes.invert(), _Undo(self.height, self.root))
+            self._apply(_hashed(changes.invert()), _Undo(self.height, self.root))
         self.height = Height(top - len(blocks))
         for changes in reversed(blocks):
-            self.update(Height(self.height + 1), changes)
+            self.update(Height(self.height + 1), _hashed(changes))
         if self.root != root:
             raise Refused(Reason.CORRUPT_DATABASE, "the stored changes do not lead to the stored state")
         self.trim()
@@ -275,8 +276,7 @@ class StateTree:
         """Sort the changes by the page that each belongs to."""
         nodes = self._nodes
         groups: dict[str, list[Leaf]] = {}
-        for raw_key, value in changes:
-            key = state_key(raw_key)
+        for key, value in changes:
             path = key.hex()
             depth = 3 if path[:3] in nodes else 1  # nodes have no gaps, and most pages of a large state lie deeper
             while path[:depth] in nodes:
@@ -363,6 +363,10 @@ class StateTree:
             else:
                 self._forget(prefix)
         self.root = undo.root
+
+
+def _hashed(changes: Changes) -> Iterable[tuple[bytes, bytes | None]]:
+    return ((state_key(raw_key), value) for raw_key, value in changes)
 
 
 def _edit(page: bytes, leaves: list[Leaf]) -> bytes:
