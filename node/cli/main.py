@@ -51,7 +51,7 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
         """Replace the stand-in by the real command: from here on it runs."""
-        name, _, rest = super().resolve_command(ctx, args)  # type: ignore[arg-type]
+        name, _, rest = super().resolve_command(ctx, args)
         target = self._target(name or "")
         return name, None if target is None else _load(name or "", target), rest
 
