@@ -89,7 +89,8 @@ class Connection:
         out_bit, in_bit = (3, 2) if self.inbound else (2, 3)
         self._control = Outbox(1 << 20, 1 << 62)
         self._boxes = {channel: Outbox(capacities[channel], CREDIT) for channel in _URGENT}
-        self._outgoing = [(CONTROL, self._control)] + [(_stream(c, out_bit), self._boxes[c]) for c in _URGENT]
+        self._streams = {channel: _stream(channel, out_bit) for channel in Channel}
+        self._outgoing = [(CONTROL, self._control)] + [(self._streams[c], self._boxes[c]) for c in _URGENT]
         self._inboxes = {channel: Inbox() for channel in Channel}
         self._control_in = Inbox(MAX_CONTROL_FRAME)
         self._incoming = {_stream(channel, in_bit): channel for channel in Channel}
@@ -115,6 +116,8 @@ class Connection:
     def allow_channels(self) -> None:
         """The other side may now send on channels: it has our Proof, or will have it first."""
         self._channels_allowed = True
+        for channel in Channel:  # both cores want the streams of one kind opened in rising order
+            self.core.send(self._streams[channel], b"")
 
     def open(self, receiver: Receiver) -> None:
         """The other side is authenticated: hand over what it has sent and will send."""
