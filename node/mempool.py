@@ -10,6 +10,7 @@ must not block the good one.
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, NamedTuple
 
 from crypto.errors import Reason, Refused
@@ -73,10 +74,11 @@ class Removed(NamedTuple):
 
 @dataclass(slots=True)
 class _Account:
-    """Calls of one account by nonce, and the nonce that the state expects next."""
+    """Calls of one account by nonce, the nonce that the state expects next, and what the calls' fees add up to."""
 
     next_nonce: int
     calls: dict[int, WtxId] = field(default_factory=dict)
+    fees: int = 0
 
 
 class Mempool:
@@ -130,6 +132,11 @@ class Mempool:
             nonce += 1
         return nonce
 
+    def pending_fees(self, sender: Address) -> int:
+        """Return what the fees of the sender's pending calls add up to."""
+        account = self._accounts.get(sender)
+        return 0 if account is None else account.fees
+
     # ---- refused bytes
 
     def check_new(self, wtxid: WtxId) -> None:
@@ -146,8 +153,6 @@ class Mempool:
 
     def remember_refused(self, wtxid: WtxId, refused: Refused) -> None:
         """Remember bytes that can never become valid; the oldest are forgotten."""
-        if not refused.reason.permanent:
-            return
         self._refused[wtxid] = refused
         if len(self._refused) > REFUSED_KEPT:
             self._refused.popitem(last=False)
@@ -258,6 +263,7 @@ class Mempool:
             account = self._accounts.setdefault(payload.sender, _Account(next_nonce))
             account.next_nonce = max(account.next_nonce, next_nonce)
             account.calls[payload.nonce] = wtxid
+            account.fees += entry.fee
 
     # ---- leaving
 
@@ -292,6 +298,7 @@ class Mempool:
         elif isinstance(payload, Call):
             account = self._accounts[payload.sender]
             del account.calls[payload.nonce]
+            account.fees -= entry.fee
             if not account.calls:
                 del self._accounts[payload.sender]
 
@@ -368,6 +375,10 @@ class Mempool:
                     yield self._entries[account.calls[nonce]]
                     nonce += 1
                 expected[payload.sender] = nonce
+
+    def first(self, limit: int) -> tuple[TxId, ...]:
+        """Return the ids of the first candidates."""
+        return tuple(entry.decoded.txid for entry in islice(self.candidates(), limit))
 
     @property
     def has_work(self) -> bool:

@@ -1,0 +1,124 @@
+"""What the node's core asks of the world around it: the driver does it with trio, the simulator with a seed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from consensus.effects import SignProposal, SignVote, Timeout
+from crypto.errors import Reason, Refused
+from node.events import ChainEvent
+from p2p.network import Channel, PeerId
+from state.types import TxId
+
+
+class Tick(StrEnum):
+    """Timers of the core's own, besides those of consensus."""
+
+    RELAY = "relay"
+    """Submitted transactions have waited long enough for company."""
+    STATUS = "status"
+    """Tell peers where we stand, if nothing moves."""
+    BODIES = "bodies"
+    """Transactions of a proposal did not come by themselves."""
+    BEHIND = "behind"
+    """A peer was ahead of us a moment ago: is it still?"""
+    CATCH_UP = "catch_up"
+    """The next block of catching up is here and waits to be executed."""
+
+
+Timer = Timeout | Tick
+SubmitResult = TxId | Refused
+"""What became of a submitted transaction: it waits for a block, or it was refused by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One signature to verify: arguments of `crypto.schemes.verify`."""
+
+    public_key: bytes
+    message: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Queue a frame for one peer."""
+
+    peer_id: PeerId
+    channel: Channel
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SendAll:
+    """Queue a frame for every peer."""
+
+    channel: Channel
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StartTimer:
+    """Call `Core.timer_over` with this timer after `delay` ms."""
+
+    timer: Timer
+    delay: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """Sign `message` with the consensus key, then call `Core.signed` with the task and the signature."""
+
+    task: SignVote | SignProposal
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Verify each transaction's signatures, then call `Core.verified` with the ticket and one verdict for each."""
+
+    ticket: int
+    checks: tuple[tuple[Check, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Send a request to one peer; feed its frames to `Core.answer_frame`, its end to `Core.answer_over`."""
+
+    ticket: int
+    peer_id: PeerId
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Give the results of the submission with this ticket, in its order."""
+
+    ticket: int
+    results: tuple[SubmitResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """End the connection with a peer, and count why."""
+
+    peer_id: PeerId
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Tell subscribers, in this order."""
+
+    events: Sequence[ChainEvent]
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Stop the node: going on could only do harm."""
+
+    refused: Refused
+
+
+Action = Send | SendAll | StartTimer | Sign | Verify | Ask | Report | Disconnect | Publish | Halt

@@ -1,0 +1,176 @@
+"""The way of a transaction from its wire bytes into the mempool, and on to the peers. No clock, no I/O.
+
+A slice of at most SLICE transactions is decoded and checked against the state; what is left comes back as signatures
+to verify, on threads or not; then it enters the mempool. Small slices keep consensus responsive: between any two
+of them the driver serves votes. The node that a transaction was submitted to sends it to all its peers, once;
+nobody floods.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from apps.admission import Admission as Admitted
+from apps.admission import check_for_admission
+from apps.validity import View
+from crypto.errors import Reason, Refused
+from node.actions import Check, SubmitResult
+from node.mempool import Entry, Mempool
+from node.signatures import SignatureCache, checks_of
+from p2p.wire import transaction_frames
+from state.transaction import Call, Decoded, decode_transaction, wtx_id
+from state.types import WtxId
+
+SLICE: Final = 32
+"""Transactions checked in one go: about 5 ms of signatures."""
+RELAY_BATCH: Final = 64
+"""Submitted transactions that go out at once, without waiting for more."""
+FORM_FAULTS: Final = frozenset({
+    Reason.MALFORMED, Reason.NOT_CANONICAL, Reason.TOO_LARGE, Reason.WRONG_CHAIN, Reason.WRONG_VERSION,
+    Reason.SCRIPT_NOT_SUPPORTED, Reason.DUPLICATE_INPUT, Reason.SURPLUS_SIGNATURE, Reason.AMOUNT_OUT_OF_RANGE,
+})
+"""Reasons that lie in the bytes alone. Every other verdict may be another one after the next block, on another node
+too: bytes are remembered as refused, and peers blamed for them, for these alone."""
+
+
+@dataclass(slots=True)
+class Slice:
+    """Transactions on their way through admission.
+
+    Attributes:
+        results: by place; None while the signatures are being verified.
+        pending: place, transaction, and what the state says of it.
+        faults: refusals that blame whoever sent the bytes.
+        height: of the tip that they were checked against.
+        local: submitted to this node, which passes them on; else a peer sent them.
+    """
+
+    results: list[SubmitResult | None]
+    height: int
+    local: bool
+    pending: list[tuple[int, Decoded, Admitted]] = field(default_factory=list)
+    faults: list[Refused] = field(default_factory=list)
+
+    @property
+    def checks(self) -> tuple[tuple[Check, ...], ...]:
+        """The signatures to verify, by pending transaction."""
+        return tuple(checks_of(decoded, admitted.keys) for _, decoded, admitted in self.pending)
+
+
+class Admission:
+    """Checks what comes in, and keeps what is to be passed on.
+
+    Args:
+        mempool: where good transactions go.
+        signatures: what is known to hold.
+        view: returns the chain as the next block will see it.
+        forward: pass on what peers sent, too: for nodes whose peers are not connected with each other.
+
+    Attributes:
+        refusals: how often each reason was given.
+    """
+
+    def __init__(
+        self, mempool: Mempool, signatures: SignatureCache, view: Callable[[], View], forward: bool = False
+    ) -> None:
+        self._mempool = mempool
+        self._signatures = signatures
+        self._view = view
+        self._forward = forward
+        self._checking: set[WtxId] = set()
+        self._outbox: list[bytes] = []
+        self._own: dict[WtxId, None] = {}
+        self.refusals: dict[Reason, int] = {}
+
+    def begin(self, raws: Sequence[bytes], *, local: bool) -> Slice:
+        """Decode and check against the state. The result lists what is refused; the rest waits for its signatures."""
+        view = self._view()
+        batch = Slice([None] * len(raws), view.height, local)
+        for index, raw in enumerate(raws):
+            wtxid = WtxId(wtx_id(raw))
+            try:
+                decoded, admitted = self._check(raw, wtxid, view)
+            except Refused as refused:
+                batch.results[index] = self._refuse(refused)
+                if refused.reason in FORM_FAULTS:
+                    self._blame(batch, wtxid, refused)
+                continue
+            if self._signatures.knows(wtxid, admitted.keys):
+                self._signatures.hits += 1
+                batch.results[index] = self._enter(decoded, admitted, local)
+            else:
+                self._checking.add(wtxid)
+                batch.pending.append((index, decoded, admitted))
+        return batch
+
+    def finish(self, batch: Slice, verdicts: Sequence[bool]) -> tuple[SubmitResult, ...]:
+        """Take the verdicts on the pending signatures; good transactions enter the mempool."""
+        view = self._view()
+        for (index, decoded, admitted), good in zip(batch.pending, verdicts, strict=True):
+            self._checking.discard(decoded.wtxid)
+            self._signatures.misses += 1
+            if not good:
+                refused = Refused(Reason.BAD_SIGNATURE, "a witness's signature does not verify")
+                batch.results[index] = self._refuse(refused)
+                if all(witness.key for witness in decoded.transaction.witnesses):  # no rotation can mend it
+                    self._blame(batch, decoded.wtxid, refused)
+                continue
+            self._signatures.add(decoded.wtxid, admitted.keys)
+            try:
+                if view.height != batch.height:  # a block came in between
+                    admitted = check_for_admission(decoded, view, self._pending_fees(decoded))
+            except Refused as refused:
+                batch.results[index] = self._refuse(refused)
+                continue
+            batch.results[index] = self._enter(decoded, admitted, batch.local)
+        return tuple(result for result in batch.results if result is not None)
+
+    def _check(self, raw: bytes, wtxid: WtxId, view: View) -> tuple[Decoded, Admitted]:
+        self._mempool.check_new(wtxid)
+        if wtxid in self._checking:
+            raise Refused(Reason.ALREADY_KNOWN, "the same bytes are being checked")
+        decoded = decode_transaction(raw)
+        return decoded, check_for_admission(decoded, view, self._pending_fees(decoded))
+
+    def _pending_fees(self, decoded: Decoded) -> int:
+        payload = decoded.body.payload
+        return self._mempool.pending_fees(payload.sender) if isinstance(payload, Call) else 0
+
+    def _enter(self, decoded: Decoded, admitted: Admitted, local: bool) -> SubmitResult:
+        try:
+            removed = self._mempool.add(Entry(decoded, admitted.gas, admitted.keys), admitted.next_nonce)
+        except Refused as refused:
+            return self._refuse(refused)
+        for entry, _ in removed:
+            self._own.pop(entry.wtxid, None)
+        if local:
+            self._own[decoded.wtxid] = None
+        if local or self._forward:
+            self._outbox.append(decoded.raw)
+        return decoded.txid
+
+    def _refuse(self, refused: Refused) -> Refused:
+        self.refusals[refused.reason] = self.refusals.get(refused.reason, 0) + 1
+        return refused
+
+    def _blame(self, batch: Slice, wtxid: WtxId, refused: Refused) -> None:
+        self._mempool.remember_refused(wtxid, refused)
+        batch.faults.append(refused)
+
+    # ---- passing on
+
+    @property
+    def outbox(self) -> int:
+        """How many transactions wait to be passed on."""
+        return len(self._outbox)
+
+    def take_outbox(self) -> Iterator[bytes]:
+        """Yield the frames with what waits to be passed on, and forget it."""
+        raws, self._outbox = self._outbox, []
+        return transaction_frames(raws)
+
+    def own_frames(self) -> Iterator[bytes]:
+        """Yield frames with every pending transaction that was submitted here: for a peer that has just connected."""
+        self._own = {wtxid: None for wtxid in self._own if wtxid in self._mempool}
+        entries = (self._mempool.get(wtxid) for wtxid in self._own)
+        return transaction_frames(entry.decoded.raw for entry in entries if entry is not None)

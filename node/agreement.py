@@ -1,0 +1,329 @@
+"""Carries out what the consensus engine asks for, with the chain, the log and the mempool at hand. No trio, no sockets.
+
+Everything that a restart must remember is in the log before it counts: own votes and proposals are appended and
+synced, and only then handed back to the engine, which broadcasts them. A block's batch is on disk before the log is
+cleared. So wherever the process dies, the next start finds either the block, or all that we said about it.
+"""
+
+from collections import deque
+from typing import Final
+
+from msgspec.structs import replace
+
+from apps.chain.records import is_recorded, offence_id
+from consensus.block import make_proposal
+from consensus.effects import (
+    AppendLog,
+    BlockBuilt,
+    BlockChecked,
+    Broadcast,
+    BuildBlock,
+    CheckBlock,
+    Decide,
+    Diverged,
+    Effect,
+    Input,
+    Misbehaved,
+    PeerAhead,
+    PersistBlock,
+    ProposalReceived,
+    ProposalRejected,
+    RecordEvidence,
+    ScheduleTimeout,
+    SignProposal,
+    SignVote,
+    StartHeight,
+    TimeoutElapsed,
+    Verifier,
+    VoteReceived,
+    WorkAvailable,
+)
+from consensus.engine import Engine
+from consensus.log import BlockEntry, HeightEntry, decode_entries, encode_entry, entries_of, message_entry
+from consensus.types import Commit, Evidence, Proposal, Vote, proposal_sign_bytes, vote_sign_bytes
+from crypto.errors import Reason, Refused
+from node.actions import Action, Disconnect, Halt, Publish, SendAll, Sign, StartTimer
+from node.candidates import Candidates
+from node.chain import Chain, Executed
+from node.consensus_log import LogFile
+from node.counters import Counters, timed
+from node.events import BlockCommitted, ChainEvent, TransactionCommitted
+from node.logs import logger
+from node.mempool import Mempool
+from node.signatures import SignatureCache
+from node.sync import CatchUp
+from p2p.network import Channel, PeerId
+from p2p.wire import ProposalMessage, VoteMessage
+from state.encoding import encode
+from state.transaction import decode_transaction
+from state.types import Address, Height
+
+OWN: Final = b""
+"""The sender of what we signed ourselves."""
+MAX_EVIDENCE: Final = 64
+"""Accusations in one block."""
+
+_log = logger("consensus")
+_block_log = logger("block")
+
+
+class Agreement:
+    """One node's part in consensus.
+
+    Args:
+        chain: the committed chain.
+        engine: not started.
+        log: of the height in progress.
+        mempool: where blocks are made from.
+        signatures: which transactions are known to be signed well.
+        verifier: checks votes, commits and evidence.
+        own_address: of our consensus key; None for a node that only follows.
+        catch_up: is told of peers that speak of later heights.
+    """
+
+    def __init__(
+        self, chain: Chain, engine: Engine, log: LogFile, mempool: Mempool, signatures: SignatureCache,
+        verifier: Verifier, own_address: Address | None, catch_up: CatchUp,
+    ) -> None:
+        self.chain = chain
+        self.engine = engine
+        self.candidates = Candidates(mempool)
+        self.counters = Counters()
+        self._log = log
+        self._mempool = mempool
+        self.signatures = signatures
+        self._verifier = verifier
+        self._own_address = own_address
+        self._catch_up = catch_up
+        self._evidence: dict[bytes, Evidence] = {}
+        self._inputs: deque[Input] = deque()
+        self._actions: list[Action] = []
+
+    # ---- inputs
+
+    def begin(self, now: int) -> list[Action]:
+        """Read the log and begin the height after the tip.
+
+        Raises:
+            Refused: CORRUPT_LOG.
+        """
+        raw = self._log.read()
+        entries, good = decode_entries(raw)
+        if good < len(raw):
+            _log.warning("the log's last record was torn and is cut", bytes=len(raw) - good)
+            self._log.cut(good)
+        current = entries_of(entries, self.chain.height + 1)
+        for entry in current:
+            if isinstance(entry, BlockEntry):
+                for transaction in entry.transactions:
+                    self.candidates.keep(decode_transaction(transaction))
+        if not current:
+            self._begin_log()
+        self.engine.restore(current)
+        return self.start_height(now)
+
+    def start_height(self, now: int) -> list[Action]:
+        """Begin consensus on the height after the tip."""
+        self._inputs.append(StartHeight(self.chain.tip))
+        if self.has_work:
+            self._inputs.append(WorkAvailable())
+        return self._run(now)
+
+    def feed(self, input: Input, now: int) -> list[Action]:
+        """Hand an input to the engine and carry out all that follows at once; return what is left to the driver."""
+        if isinstance(input, TimeoutElapsed):
+            self.counters.timeouts[input.timeout.step] += 1
+        self._inputs.append(input)
+        return self._run(now)
+
+    def signed(self, task: SignVote | SignProposal, signature: bytes, now: int) -> list[Action]:
+        """Take a signature that was asked for: into the log, to the disk, and only then to the engine."""
+        message: Vote | Proposal
+        if isinstance(task, SignVote):
+            message = Vote(task.kind, task.height, task.round, task.block_id, task.validator, signature)
+        else:
+            message = replace(task.proposal, signature=signature)
+        if message.height != self.chain.height + 1:
+            return []  # decided meanwhile: it never leaves, so it need not be remembered
+        self._log.append(encode_entry(message_entry(message)))
+        self._log.sync()
+        if isinstance(message, Vote):
+            return self.feed(VoteReceived(message, OWN), now)
+        return self.feed(ProposalReceived(message, OWN), now)
+
+    def bodies_came(self, now: int) -> list[Action]:
+        """Execute the proposals whose last transaction has come."""
+        self._check_complete()
+        return self._run(now)
+
+    @property
+    def has_work(self) -> bool:
+        """There is something to put in a block."""
+        return self._mempool.has_work or bool(self._evidence)
+
+    @property
+    def is_behind(self) -> bool:
+        """The chain has moved on by catching up, and the engine does not know yet: what it says now is of no use."""
+        return self.engine.step.height <= self.chain.height
+
+    # ---- the engine's effects
+
+    def _run(self, now: int) -> list[Action]:
+        while self._inputs:
+            input = self._inputs.popleft()
+            if self.is_behind and not isinstance(input, StartHeight):
+                continue
+            for effect in self.engine.handle(input, now):
+                self._carry_out(effect, now)
+        actions, self._actions = self._actions, []
+        return actions
+
+    def _carry_out(self, effect: Effect, now: int) -> None:
+        match effect:
+            case Broadcast(message):
+                self._actions.append(SendAll(Channel.CONSENSUS, message_frame(message)))
+            case ScheduleTimeout(timeout, delay):
+                self._actions.append(StartTimer(timeout, delay))
+            case SignVote() | SignProposal():
+                self._actions.append(Sign(effect, self._sign_bytes(effect)))
+            case AppendLog(message):
+                self._log.append(encode_entry(message_entry(message)))
+            case PersistBlock(proposal):
+                self._persist(proposal)
+            case BuildBlock(_, round, last_commit):
+                self._inputs.append(BlockBuilt(self._build(round, last_commit, now)))
+            case CheckBlock(proposal):
+                self._check(proposal)
+            case Decide(proposal, commit):
+                self._decide(proposal, commit)
+            case RecordEvidence(evidence):
+                self._record(evidence)
+            case PeerAhead(peer, height):
+                self._catch_up.note(PeerId(peer), Height(height - 1))
+            case Misbehaved(peer, reason, detail):
+                self._punish(PeerId(peer), reason, detail)
+            case ProposalRejected(height, round, block_id, reason, detail):
+                self.counters.rejected[reason] += 1
+                _log.warning("proposal rejected", height=height, round=round, block=block_id, reason=reason.value,
+                             detail=detail)
+            case Diverged(height, block_id):
+                detail = f"block {block_id.hex()} at height {height} is final, and invalid here; state or code is wrong"
+                self._actions.append(Halt(Refused(Reason.BAD_HEADER, detail)))
+
+    def _sign_bytes(self, task: SignVote | SignProposal) -> bytes:
+        chain_id = self.chain.tip.chain_id
+        if isinstance(task, SignVote):
+            return vote_sign_bytes(chain_id, task.kind, task.height, task.round, task.block_id)
+        proposal = task.proposal
+        return proposal_sign_bytes(chain_id, proposal.height, proposal.round, proposal.pol_round, proposal.block_id)
+
+    def punish(self, peer_id: PeerId, reason: Reason, detail: str, now: int) -> list[Action]:
+        """Count what a peer did wrong, and let it go if no honest peer ever does it."""
+        self._punish(peer_id, reason, detail)
+        return self._run(now)
+
+    def _punish(self, peer_id: PeerId, reason: Reason, detail: str) -> None:
+        self.counters.misbehaviour[reason] += 1
+        _log.warning("peer misbehaved", peer=peer_id, reason=reason.value, detail=detail)
+        if peer_id and reason.permanent:
+            self._actions.append(Disconnect(peer_id, reason, detail))
+
+    def _record(self, evidence: Evidence) -> None:
+        self.counters.evidence += 1
+        _log.warning("double signing", validator=evidence.validator)
+        self._evidence[offence_id(evidence)] = evidence
+
+    # ---- blocks
+
+    def _build(self, round: int, last_commit: Commit, now: int) -> Proposal:
+        if self._own_address is None:
+            raise AssertionError("only a validator's engine asks for a block")
+        evidence = tuple(
+            item for item in self._evidence.values() if not is_recorded(self.chain.store, item)
+        )[:MAX_EVIDENCE]
+        candidates = (entry.decoded for entry in self._mempool.candidates())
+        with timed(self.counters.executing):
+            executed, selection = self.chain.build(
+                now, self._own_address, last_commit, evidence, candidates, self.signatures
+            )
+        for decoded, refused in selection.skipped:
+            _block_log.debug("left out", txid=decoded.txid, reason=refused.reason.value)
+            self._mempool.remove(decoded.wtxid)
+        self.candidates.remember(executed)
+        wtxids = [decoded.wtxid for decoded in executed.transactions]
+        return make_proposal(executed.block.header, wtxids, last_commit, evidence, round)
+
+    def _check(self, proposal: Proposal) -> None:
+        if self.candidates.executed(proposal.block_id) is not None:
+            self._inputs.append(BlockChecked(proposal.height, proposal.block_id, True))
+            return
+        self.candidates.add(proposal)
+        self._check_complete()
+
+    def _check_complete(self) -> None:
+        for proposal, block, transactions in self.candidates.take_complete():
+            valid = True
+            try:
+                with timed(self.counters.executing):
+                    executed = self.chain.execute(block, transactions, self.signatures, self._verifier)
+                self.candidates.remember(executed)
+            except Refused as refused:
+                if refused.reason is Reason.CORRUPT_DATABASE:
+                    raise
+                valid = False
+                self.counters.rejected[refused.reason] += 1
+                _block_log.warning("invalid block", height=proposal.height, block=proposal.block_id,
+                                   reason=refused.reason.value, detail=refused.detail)
+            self._inputs.append(BlockChecked(proposal.height, proposal.block_id, valid))
+
+    def _persist(self, proposal: Proposal) -> None:
+        executed = self.candidates.executed(proposal.block_id)
+        if executed is None:
+            raise AssertionError("a block with a polka here was executed here")
+        self._log.append(encode_entry(BlockEntry(proposal, executed.block.transactions)))
+
+    def _decide(self, proposal: Proposal, commit: Commit) -> None:
+        executed = self.candidates.executed(proposal.block_id)
+        if executed is None:
+            raise AssertionError("a decided block was executed here")
+        self._commit(executed, commit)
+        self._inputs.append(StartHeight(self.chain.tip))
+        if self.has_work:
+            self._inputs.append(WorkAvailable())
+
+    def adopt(self, executed: Executed, commit: Commit, now: int) -> list[Action]:
+        """Commit a final block that came by catching up. The engine hears of it with `start_height`."""
+        self.counters.synced += 1
+        self._commit(executed, commit)
+        return self._run(now)
+
+    def _commit(self, executed: Executed, commit: Commit) -> None:
+        """Write a block that is final, and let mempool, log and subscribers follow."""
+        with timed(self.counters.committing):
+            self.chain.commit(executed, commit)
+        self._begin_log()
+        header = executed.block.header
+        self._mempool.commit(header.height, executed.transactions)
+        for decoded in executed.transactions:
+            self.signatures.forget(decoded.wtxid)
+        for evidence in executed.block.evidence:
+            self._evidence.pop(offence_id(evidence), None)
+        self.candidates.clear()
+        self.counters.blocks += 1
+        self.counters.transactions += len(executed.transactions)
+        _block_log.info("committed", height=header.height, block=header.block_id, round=commit.round,
+                        transactions=len(executed.transactions), state_root=self.chain.tip.state_root)
+        events: list[ChainEvent] = [
+            BlockCommitted(header.height, header.block_id, header, len(executed.transactions), executed.result.events)
+        ]
+        events += [TransactionCommitted(header.height, receipt) for receipt in executed.result.receipts]
+        self._actions.append(Publish(events))
+
+    def _begin_log(self) -> None:
+        self._log.cut(0)
+        self._log.append(encode_entry(HeightEntry(Height(self.chain.height + 1))))
+
+
+def message_frame(message: Proposal | Vote) -> bytes:
+    """Return the CONSENSUS frame of a proposal or vote."""
+    return encode(VoteMessage(message) if isinstance(message, Vote) else ProposalMessage(message))

@@ -1,0 +1,369 @@
+"""The node without its I/O: everything that happens comes in by a method, everything to be done goes out as actions.
+
+One task of the driver owns it. Under the simulator the same object runs on a clock, a network and a disk that are
+drawn from a seed. It reads no clock but the `now` that it is given (ms since 1970), and never waits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Final
+
+from apps.execution import decode_block
+from consensus.block import check_committed_block
+from consensus.effects import (
+    ProposalReceived,
+    SignProposal,
+    SignVote,
+    Step,
+    Timeout,
+    TimeoutElapsed,
+    Verifier,
+    VoteReceived,
+    WorkAvailable,
+)
+from consensus.relay import RoundStatus
+from consensus.round_machine import RoundStep
+from crypto.errors import Reason, Refused
+from node.actions import Action, Ask, Halt, Report, Send, SendAll, StartTimer, Tick, Timer, Verify
+from node.admission import RELAY_BATCH, Admission, Slice
+from node.agreement import Agreement, message_frame
+from node.logs import logger
+from node.mempool import Mempool
+from node.sync import CatchUp
+from p2p.network import Channel, PeerId
+from p2p.wire import (
+    ProposalMessage,
+    RoundStatusMessage,
+    SyncedBlock,
+    Transactions,
+    VoteMessage,
+    answer_codec,
+    batch_codec,
+    consensus_message_codec,
+    wtxid_requests,
+)
+from state.encoding import encode
+from state.types import Height, Round
+
+STATUS_EVERY: Final = 500
+"""ms between two looks at whether a round is stuck; if so, peers are told where we stand."""
+HEARTBEAT: Final = 10
+"""Every so many looks peers are told in any case: a lost frame must not leave anybody behind for ever."""
+BODIES_AFTER: Final = 60
+"""ms that a proposal's transactions may take to come by themselves before they are asked for."""
+BODIES_AGAIN: Final = 1000
+"""ms after which missing transactions are asked of somebody else."""
+BEHIND_AFTER: Final = 300
+"""ms that a peer may be one block ahead before its block is asked for: mostly ours is about to be decided."""
+PROGRESS_EVERY: Final = 100
+"""Blocks between two lines about catching up."""
+
+_log = logger("p2p")
+
+
+@dataclass(frozen=True, slots=True)
+class _Submitted:
+    """A slice in verification: whom to report to (0: nobody), or who sent it."""
+
+    batch: Slice
+    report: int
+    sender: PeerId
+
+
+class Core:
+    """A node's logic, composed.
+
+    Args:
+        agreement: consensus, chain and log.
+        admission: the way into the mempool.
+        mempool: pending transactions.
+        catch_up: a plan for blocks that we lack.
+        verifier: checks commits.
+        relay_delay: ms that submitted transactions wait for company.
+    """
+
+    def __init__(
+        self, agreement: Agreement, admission: Admission, mempool: Mempool, catch_up: CatchUp, verifier: Verifier,
+        relay_delay: int,
+    ) -> None:
+        self.agreement = agreement
+        self.chain = agreement.chain
+        self.admission = admission
+        self.mempool = mempool
+        self.catch_up = catch_up
+        self._verifier = verifier
+        self._relay_delay = relay_delay
+        self._tickets = count(1)
+        self._slices: dict[int, _Submitted] = {}
+        self._body_requests: set[int] = set()
+        self._sources: list[PeerId] = []
+        """Peers to ask for bodies, the next one first: who sent a proposal goes before the others."""
+        self._timers: set[Tick] = set()
+        self._looks = 0
+        self._last_look = Step(Height(0), Round(0), "")
+        self._told: set[PeerId] = set()
+
+    @property
+    def catching_up(self) -> bool:
+        """Blocks of peers are being taken over, and consensus waits."""
+        return self.agreement.is_behind or self.catch_up.active
+
+    # ---- life and time
+
+    def start(self, now: int) -> list[Action]:
+        """Read the log, begin the height. Raises Refused(CORRUPT_LOG)."""
+        return [*self.agreement.begin(now), *self._timer(Tick.STATUS, STATUS_EVERY)]
+
+    def timer_over(self, timer: Timer, now: int) -> list[Action]:
+        """A timer ran out."""
+        if isinstance(timer, Timeout):
+            return self._follow_up(self.agreement.feed(TimeoutElapsed(timer), now))
+        self._timers.discard(timer)
+        match timer:
+            case Tick.RELAY:
+                return self._relay()
+            case Tick.STATUS:
+                return self._look()
+            case Tick.BODIES:
+                return self._ask_bodies()
+            case Tick.BEHIND:
+                return self._request_blocks()
+            case Tick.CATCH_UP:
+                return self._adopt_next(now)
+
+    def signed(self, task: SignVote | SignProposal, signature: bytes, now: int) -> list[Action]:
+        """A signature that was asked for is there."""
+        return self._follow_up(self.agreement.signed(task, signature, now))
+
+    # ---- peers
+
+    def peer_connected(self, peer_id: PeerId) -> list[Action]:
+        """A peer is there: say where we stand, and hand over what was submitted here and waits."""
+        self._sources.append(peer_id)
+        actions: list[Action] = [Send(peer_id, Channel.CONSENSUS, self._status_frame())]
+        actions += [Send(peer_id, Channel.TRANSACTIONS, frame) for frame in self.admission.own_frames()]
+        return actions
+
+    def peer_disconnected(self, peer_id: PeerId) -> list[Action]:
+        """A peer is gone."""
+        self._sources = [other for other in self._sources if other != peer_id]
+        self.catch_up.forget(peer_id)
+        return []
+
+    def consensus_frame(self, peer_id: PeerId, payload: bytes, now: int) -> list[Action]:
+        """A frame came on CONSENSUS."""
+        try:
+            message = consensus_message_codec.decode(payload)
+        except Refused as refused:
+            return self.agreement.punish(peer_id, refused.reason, refused.detail, now)
+        match message:
+            case VoteMessage(vote):
+                return self._follow_up(self.agreement.feed(VoteReceived(vote, peer_id), now))
+            case ProposalMessage(proposal):
+                self._prefer(peer_id)
+                return self._follow_up(self.agreement.feed(ProposalReceived(proposal, peer_id), now))
+            case RoundStatusMessage(status):
+                return self._peer_status(peer_id, status)
+
+    def transactions_frame(self, peer_id: PeerId, payload: bytes, now: int) -> tuple[tuple[bytes, ...], list[Action]]:
+        """A frame came on TRANSACTIONS: return its transactions, to be handed to `transactions` in slices."""
+        try:
+            return batch_codec.decode(payload).transactions, []
+        except Refused as refused:
+            return (), self.agreement.punish(peer_id, refused.reason, refused.detail, now)
+
+    # ---- transactions
+
+    def transactions(self, raws: Sequence[bytes], sender: PeerId, report: int, now: int) -> list[Action]:
+        """Take at most SLICE transactions.
+
+        Args:
+            raws: wire bytes.
+            sender: the peer that sent them; empty if they were submitted here.
+            report: ticket under which to report the results; 0 for nobody.
+            now: ms.
+        """
+        self.agreement.candidates.offer(raws)
+        actions = self._follow_up(self.agreement.bodies_came(now))
+        batch = self.admission.begin(raws, local=not sender)
+        submitted = _Submitted(batch, report, sender)
+        if not batch.pending:
+            return actions + self._entered(submitted, (), now)
+        ticket = next(self._tickets)
+        self._slices[ticket] = submitted
+        return [*actions, Verify(ticket, batch.checks)]
+
+    def verified(self, ticket: int, verdicts: Sequence[bool], now: int) -> list[Action]:
+        """The signatures of a slice are checked."""
+        return self._entered(self._slices.pop(ticket), verdicts, now)
+
+    def _entered(self, submitted: _Submitted, verdicts: Sequence[bool], now: int) -> list[Action]:
+        batch = submitted.batch
+        results = self.admission.finish(batch, verdicts)
+        actions: list[Action] = []
+        if submitted.report:
+            actions.append(Report(submitted.report, results))
+        elif batch.faults:
+            refused = batch.faults[0]
+            actions += self.agreement.punish(submitted.sender, refused.reason, refused.detail, now)
+        if self.admission.outbox >= RELAY_BATCH:
+            actions += self._relay()
+        elif self.admission.outbox:
+            actions += self._timer(Tick.RELAY, self._relay_delay)
+        if not all(isinstance(result, Refused) for result in results):
+            if self.agreement.candidates.missing:
+                self.agreement.candidates.look_again()
+                actions += self.agreement.bodies_came(now)
+            actions += self._follow_up(self.agreement.feed(WorkAvailable(), now))
+        return actions
+
+    def _relay(self) -> list[Action]:
+        return [SendAll(Channel.TRANSACTIONS, frame) for frame in self.admission.take_outbox()]
+
+    # ---- bodies of proposals
+
+    def _follow_up(self, actions: list[Action]) -> list[Action]:
+        """Make sure that missing bodies, and blocks of peers ahead of us, are asked for in a moment."""
+        if self.agreement.candidates.missing:
+            actions += self._timer(Tick.BODIES, BODIES_AFTER)
+        if self.catch_up.best > self.chain.height:
+            actions += self._peer_ahead()
+        return actions
+
+    def _ask_bodies(self) -> list[Action]:
+        missing = self.agreement.candidates.missing
+        if not missing:
+            return []
+        actions: list[Action] = []
+        if self._sources:
+            peer_id = self._sources.pop(0)
+            self._sources.append(peer_id)
+            for payload in wtxid_requests(missing):
+                ticket = next(self._tickets)
+                self._body_requests.add(ticket)
+                actions.append(Ask(ticket, peer_id, payload))
+        return actions + self._timer(Tick.BODIES, BODIES_AGAIN)
+
+    def _prefer(self, peer_id: PeerId) -> None:
+        if peer_id in self._sources:
+            self._sources.remove(peer_id)
+            self._sources.insert(0, peer_id)
+
+    # ---- answers
+
+    def answer_frame(self, ticket: int, peer_id: PeerId, frame: bytes, now: int) -> list[Action]:
+        """A frame of an answer to one of our requests."""
+        try:
+            if self.catch_up.is_ours(ticket):
+                self.catch_up.frame(ticket, frame)
+                return self._timer(Tick.CATCH_UP, 0) if self.catch_up.ready(self.chain.height) else []
+            answer = answer_codec.decode(frame)
+        except Refused as refused:
+            self.catch_up.forget(peer_id)
+            return self.agreement.punish(peer_id, refused.reason, refused.detail, now)
+        if ticket in self._body_requests and isinstance(answer, Transactions):
+            self.agreement.candidates.offer(answer.transactions)
+            return self.agreement.bodies_came(now)
+        return []
+
+    def answer_over(self, ticket: int, peer_id: PeerId, refused: Refused | None, now: int) -> list[Action]:
+        """An answer is complete, or was refused."""
+        self._body_requests.discard(ticket)
+        if not self.catch_up.is_ours(ticket):
+            return []
+        self.catch_up.over(ticket)
+        if refused is not None:
+            _log.info("no blocks", peer=peer_id, reason=refused.reason.value, detail=refused.detail)
+        return self._request_blocks() + self._resume(now)
+
+    # ---- catching up
+
+    def _request_blocks(self) -> list[Action]:
+        actions: list[Action] = []
+        for peer_id, request in self.catch_up.next_requests(self.chain.height):
+            ticket = next(self._tickets)
+            self.catch_up.started(ticket, peer_id, request)
+            actions.append(Ask(ticket, peer_id, encode(request)))
+        return actions
+
+    def _adopt_next(self, now: int) -> list[Action]:
+        """Verify, execute and commit the next block; one at a time, so that peers and users are served between."""
+        found = self.catch_up.take(self.chain.height)
+        if found is None:
+            return self._resume(now)
+        synced, peer_id = found
+        actions: list[Action] = []
+        try:
+            check_committed_block(self.chain.tip, synced.block, synced.commit, self._verifier)
+        except Refused as refused:
+            self.catch_up.forget(peer_id)
+            actions += self.agreement.punish(peer_id, refused.reason, refused.detail, now)
+        else:
+            actions += self._adopt(synced, now)
+        if self.catch_up.ready(self.chain.height):
+            actions += self._timer(Tick.CATCH_UP, 0)
+        return actions + self._request_blocks() + self._resume(now)
+
+    def _adopt(self, synced: SyncedBlock, now: int) -> list[Action]:
+        """Execute a block that is final. If that fails, it is we who are wrong."""
+        try:
+            transactions = decode_block(synced.block.transactions)
+            executed = self.chain.execute(synced.block, transactions, self.agreement.signatures, self._verifier)
+        except Refused as refused:
+            if refused.reason is Reason.CORRUPT_DATABASE:
+                raise
+            detail = f"block {synced.block.header.height} is final, and invalid here: {refused}"
+            return [Halt(Refused(Reason.BAD_HEADER, detail))]
+        height = synced.block.header.height
+        if height % PROGRESS_EVERY == 0 or height == self.catch_up.best:
+            _log.info("catching up", height=height, best=self.catch_up.best)
+        return self.agreement.adopt(executed, synced.commit, now)
+
+    def _resume(self, now: int) -> list[Action]:
+        """Go back to consensus when there is nothing more to take over."""
+        if self.agreement.is_behind and not self.catch_up.active:
+            return self._follow_up(self.agreement.start_height(now))
+        return []
+
+    # ---- where everybody stands
+
+    def _status_frame(self) -> bytes:
+        return encode(RoundStatusMessage(self.agreement.engine.round_status()))
+
+    def _look(self) -> list[Action]:
+        """Tell all peers where we stand if we are stuck in a round, and now and then anyway."""
+        self._told.clear()
+        self._looks += 1
+        step = self.agreement.engine.step
+        stuck = step == self._last_look and step.name != RoundStep.UNSTARTED.value
+        self._last_look = step
+        actions: list[Action] = list(self._timer(Tick.STATUS, STATUS_EVERY))
+        if stuck or self._looks % HEARTBEAT == 0:
+            actions.append(SendAll(Channel.CONSENSUS, self._status_frame()))
+        return actions
+
+    def _peer_status(self, peer_id: PeerId, status: RoundStatus) -> list[Action]:
+        committed = Height(status.height - 1)
+        if committed > self.chain.height:
+            self.catch_up.note(peer_id, committed)
+            return self._peer_ahead()
+        if status.height == self.agreement.engine.step.height:
+            messages = self.agreement.engine.lacking(status)
+            return [Send(peer_id, Channel.CONSENSUS, message_frame(message)) for message in messages]
+        if committed < self.chain.height and peer_id not in self._told:
+            self._told.add(peer_id)
+            return [Send(peer_id, Channel.CONSENSUS, self._status_frame())]
+        return []
+
+    def _peer_ahead(self) -> list[Action]:
+        """Somebody is ahead of us: one block may be on its way to us, more are asked for at once."""
+        if self.catch_up.best > self.chain.height + 1 or self.catch_up.active:
+            return self._request_blocks()
+        return self._timer(Tick.BEHIND, BEHIND_AFTER)
+
+    def _timer(self, tick: Tick, delay: int) -> list[Action]:
+        if tick in self._timers:
+            return []
+        self._timers.add(tick)
+        return [StartTimer(tick, delay)]

@@ -1,0 +1,109 @@
+"""What happened on the chain, in order, for whoever listens: the API's websocket, waiting submitters, tests."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from consensus.types import Header
+from crypto.errors import Reason, Refused
+from state.receipt import Event, Receipt
+from state.types import BlockId, Height, TxId
+
+QUEUE: Final = 8192
+"""Events that one subscriber may be behind: some blocks of a busy chain."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockCommitted:
+    """A block is final and on disk. Its transactions follow as `TransactionCommitted`, in order."""
+
+    height: Height
+    block_id: BlockId
+    header: Header
+    transactions: int
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionCommitted:
+    """A transaction is final and on disk; the receipt says how it ended, and holds its events."""
+
+    height: Height
+    receipt: Receipt
+
+
+ChainEvent = BlockCommitted | TransactionCommitted
+
+
+class Subscription:
+    """One listener's bounded queue. Iterate over it; it ends with Refused(SLOW_READER) if it filled up."""
+
+    def __init__(self, size: int) -> None:
+        self._send, self._receive = trio.open_memory_channel[ChainEvent](size)
+        self._overflowed = False
+
+    def __aiter__(self) -> "Subscription":
+        return self
+
+    async def __anext__(self) -> ChainEvent:
+        try:
+            return await self._receive.receive()
+        except trio.EndOfChannel:
+            if self._overflowed:
+                raise Refused(Reason.SLOW_READER, "the subscriber fell too far behind") from None
+            raise StopAsyncIteration from None
+
+    def offer(self, event: ChainEvent) -> bool:
+        """Queue an event; False if there is no room, after which the subscription is closed."""
+        try:
+            self._send.send_nowait(event)
+        except trio.WouldBlock:
+            self._overflowed = True
+            self._send.close()
+            return False
+        return True
+
+    def close(self) -> None:
+        """End the iteration after what is queued."""
+        self._send.close()
+
+
+class EventFeed:
+    """Gives every event to every subscription, in order, without waiting for any."""
+
+    def __init__(self) -> None:
+        self._subscriptions: dict[int, Subscription] = {}
+        self._awaited: dict[TxId, trio.Event] = {}
+
+    def __len__(self) -> int:
+        return len(self._subscriptions)
+
+    @contextmanager
+    def subscribe(self, size: int = QUEUE) -> Iterator[Subscription]:
+        """Open a subscription for the length of a `with` block; it sees what is published from now on."""
+        subscription = Subscription(size)
+        self._subscriptions[id(subscription)] = subscription
+        try:
+            yield subscription
+        finally:
+            self._subscriptions.pop(id(subscription), None)
+            subscription.close()
+
+    async def committed(self, txid: TxId) -> None:
+        """Wait until a transaction is in a block that is published from now on."""
+        await self._awaited.setdefault(txid, trio.Event()).wait()
+
+    def publish(self, events: Sequence[ChainEvent]) -> None:
+        """Queue events with every subscription; let go those that have no room; wake who waits for a transaction."""
+        if self._awaited:
+            for event in events:
+                if isinstance(event, TransactionCommitted):
+                    awaited = self._awaited.pop(event.receipt.txid, None)
+                    if awaited is not None:
+                        awaited.set()
+        for key, subscription in tuple(self._subscriptions.items()):
+            if not all(subscription.offer(event) for event in events):
+                del self._subscriptions[key]

@@ -1,0 +1,290 @@
+"""What the API may do: submit transactions, read the chain, follow events. No HTTP in it, and no JSON.
+
+Everything here runs in the task that calls it, on the thread that owns the chain, and reads without waiting: so each
+call sees one committed height from beginning to end. An answer that says "committed" is given after the block's batch
+is on disk.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import trio
+
+from apps.chain.records import validators_at
+from apps.receipts import ReceiptProof, prove_receipt
+from apps.registry import answer_query
+from consensus.effects import Step
+from consensus.light import LightBlock
+from consensus.types import Commit, Header, ValidatorSet
+from crypto.errors import Reason, Refused
+from node.actions import SubmitResult
+from node.chain import Chain
+from node.core import Core
+from node.events import EventFeed
+from p2p.network import Network, PeerInfo
+from p2p.wire import SyncedBlock
+from state.changes import Reader
+from state.columns import Location, Mention
+from state.genesis import Genesis
+from state.ledger import balance, nonce
+from state.proof import StateProof
+from state.receipt import Receipt
+from state.transaction import OutPoint, Output, decode_transaction
+from state.types import Address, Amount, AssetId, ChainId, Height, TxId
+
+
+class Submitter(Protocol):
+    """Hands transactions to the task that owns the node's core."""
+
+    async def submit(self, raws: Sequence[bytes]) -> tuple[SubmitResult, ...]:
+        """Return what became of each, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """How the node is doing. `validator` is our consensus address, or None; times in ms since 1970."""
+
+    moniker: str
+    node_id: bytes
+    chain_name: str
+    chain_id: ChainId
+    height: Height
+    block_id: bytes
+    block_time: int
+    state_root: bytes
+    step: Step
+    catching_up: bool
+    best_height: Height
+    validator: Address | None
+    peers: int
+    mempool_transactions: int
+    mempool_bytes: int
+    started_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTransaction:
+    """A transaction's wire bytes; where it stands and how it ended, if it is in a block, else it waits."""
+
+    raw: bytes
+    location: Location | None
+    receipt: Receipt | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenReceipt:
+    """A receipt with the proof that leads to `receipts_root` of the header at receipt.height + 1."""
+
+    receipt: Receipt
+    proof: ReceiptProof
+
+
+class NodeService:
+    """One running node, as its API sees it.
+
+    Args:
+        core: the node's logic; only read here.
+        submitter: where submissions go.
+        network: the peers.
+        feed: events of committed blocks.
+        moniker: what people call this node.
+        validator: our consensus address, or None.
+        started_at: ms since 1970.
+
+    Attributes:
+        feed: `with service.feed.subscribe() as events: async for event in events`.
+        chain: for what has no method here.
+    """
+
+    def __init__(
+        self, core: Core, submitter: Submitter, network: Network, feed: EventFeed, moniker: str,
+        validator: Address | None, started_at: int,
+    ) -> None:
+        self.feed = feed
+        self.chain: Chain = core.chain
+        self._core = core
+        self._submitter = submitter
+        self._network = network
+        self._moniker = moniker
+        self._validator = validator
+        self._started_at = started_at
+
+    # ---- the node
+
+    @property
+    def genesis(self) -> Genesis:
+        """The chain's first document."""
+        return self.chain.genesis
+
+    @property
+    def chain_id(self) -> ChainId:
+        """The genesis hash."""
+        return self.chain.tip.chain_id
+
+    @property
+    def height(self) -> Height:
+        """The last committed height."""
+        return self.chain.height
+
+    def status(self) -> NodeStatus:
+        """Return how the node is doing."""
+        tip = self.chain.tip
+        return NodeStatus(
+            moniker=self._moniker, node_id=self._network.peer_id, chain_name=self.genesis.name, chain_id=tip.chain_id,
+            height=tip.height, block_id=tip.block_id, block_time=tip.time, state_root=tip.state_root,
+            step=self._core.agreement.engine.step, catching_up=self._core.catching_up,
+            best_height=Height(max(self._core.catch_up.best, tip.height)), validator=self._validator,
+            peers=len(self._network.peers()), mempool_transactions=len(self._core.mempool),
+            mempool_bytes=self._core.mempool.bytes, started_at=self._started_at,
+        )
+
+    def peers(self) -> tuple[PeerInfo, ...]:
+        """Return the live connections."""
+        return self._network.peers()
+
+    def pending(self, limit: int) -> tuple[TxId, ...]:
+        """Return ids of transactions that wait for a block, in the order in which a block would take them."""
+        return self._core.mempool.first(limit)
+
+    # ---- submitting
+
+    async def submit(self, raw: bytes) -> TxId:
+        """Submit one signed transaction.
+
+        Raises:
+            Refused: any reason of admission.
+        """
+        (result,) = await self.submit_many([raw])
+        if isinstance(result, Refused):
+            raise result
+        return result
+
+    async def submit_many(self, raws: Sequence[bytes]) -> tuple[SubmitResult, ...]:
+        """Submit signed transactions; each is accepted or refused by itself."""
+        results = await self._submitter.submit(raws)
+        return tuple(
+            self._explained(raw, result) if isinstance(result, Refused) else result
+            for raw, result in zip(raws, results, strict=True)
+        )
+
+    def _explained(self, raw: bytes, refused: Refused) -> Refused:
+        """Say ALREADY_COMMITTED where a spent output or a used nonce only shows that the transaction is in a block."""
+        if refused.reason in (Reason.OUTPUT_NOT_FOUND, Reason.NONCE_TOO_LOW, Reason.MISSING_SIGNATURE):
+            location = self.chain.store.location(decode_transaction(raw).txid)
+            if location is not None:
+                return Refused(Reason.ALREADY_COMMITTED, f"it is in block {location.height}")
+        return refused
+
+    async def wait_committed(self, txid: TxId, timeout: float) -> Receipt:
+        """Wait until a transaction is in a block that is on disk.
+
+        Args:
+            txid: of a transaction that was accepted, or is known otherwise.
+            timeout: seconds.
+
+        Raises:
+            Refused: TIMED_OUT.
+        """
+        with trio.move_on_after(timeout):
+            while True:
+                receipt = self.chain.store.receipt(txid)
+                if receipt is not None:
+                    return receipt
+                await self.feed.committed(txid)
+        raise Refused(Reason.TIMED_OUT, f"not in a block after {timeout:g} s; it may still come into one")
+
+    # ---- state
+
+    def reader(self, height: Height | None = None) -> Reader:
+        """Return the state after a block, by default the last. Raises Refused(NOT_AVAILABLE)."""
+        return self.chain.store if height is None or height == self.height else self.chain.store.reader_at(height)
+
+    def balance(self, address: Address, asset: AssetId, height: Height | None = None) -> Amount:
+        """Return what an account holds. Raises Refused(NOT_AVAILABLE)."""
+        return balance(self.reader(height), address, asset)
+
+    def nonce(self, address: Address) -> int:
+        """Return the nonce that the state expects next."""
+        return nonce(self.chain.store, address)
+
+    def next_nonce(self, address: Address) -> int:
+        """Return the nonce for the account's next call, behind those that wait in the mempool."""
+        return self._core.mempool.pending_nonce(address, self.nonce(address))
+
+    def query(self, path: str, parameters: Mapping[str, str], height: Height | None = None) -> Any:
+        """Return the answer of a module's query, plain data. Raises Refused(NOT_AVAILABLE | BAD_ARGUMENT)."""
+        return answer_query(self.reader(height), path, parameters)
+
+    def outputs_of(
+        self, owner: Address, limit: int, after: OutPoint | None = None
+    ) -> list[tuple[OutPoint, Output]]:
+        """Return unspent outputs of an owner, in order of outpoint, from behind `after` on."""
+        return self.chain.store.outputs_of(owner, limit, after)
+
+    def prove(self, key: bytes, height: Height | None = None) -> tuple[Height, StateProof]:
+        """Return a proof of a record, or of its absence, and the height after which it holds.
+
+        Args:
+            key: the raw record key.
+            height: by default the last height whose state root stands in a committed header: the tip's minus one.
+
+        Raises:
+            Refused: NOT_AVAILABLE.
+        """
+        wanted = Height(self.height - 1) if height is None else height
+        if wanted < 0:
+            raise Refused(Reason.NOT_AVAILABLE, "there is no block yet, so no header holds a state root")
+        return wanted, self.chain.store.prove(key, wanted)
+
+    # ---- blocks and transactions
+
+    def block(self, height: Height) -> SyncedBlock:
+        """Return a block and the commit for it. Raises Refused(NOT_AVAILABLE)."""
+        return self.chain.block(height)
+
+    def header(self, height: Height) -> Header:
+        """Return a header. Raises Refused(NOT_AVAILABLE)."""
+        return self.chain.header(height)
+
+    def commit(self, height: Height) -> Commit:
+        """Return the commit for a block. Raises Refused(NOT_AVAILABLE)."""
+        return self.chain.commit_for(height)
+
+    def validators(self, height: Height) -> ValidatorSet:
+        """Return who votes on a height. Raises Refused(NOT_AVAILABLE)."""
+        if not 0 <= height <= self.height + 2:
+            raise Refused(Reason.NOT_AVAILABLE, f"validators are known up to height {self.height + 2}")
+        return validators_at(self.chain.store, height)
+
+    def light_block(self, height: Height) -> LightBlock:
+        """Return what a light client needs of a block. Raises Refused(NOT_AVAILABLE)."""
+        return LightBlock(self.header(height), self.commit(height), self.validators(height))
+
+    def transaction(self, txid: TxId) -> FoundTransaction:
+        """Return a transaction, committed or waiting. Raises Refused(NOT_AVAILABLE)."""
+        found = self.chain.store.transaction(txid)
+        if found is not None:
+            location, raw = found
+            return FoundTransaction(raw, location, self.chain.store.receipt(txid))
+        entry = self._core.mempool.by_txid(txid)
+        if entry is None:
+            raise Refused(Reason.NOT_AVAILABLE, f"no transaction {txid.hex()} is here")
+        return FoundTransaction(entry.decoded.raw, None, None)
+
+    def receipt(self, txid: TxId) -> Receipt:
+        """Return how a committed transaction ended. Raises Refused(NOT_AVAILABLE)."""
+        receipt = self.chain.store.receipt(txid)
+        if receipt is None:
+            raise Refused(Reason.NOT_AVAILABLE, f"no transaction {txid.hex()} is in a block")
+        return receipt
+
+    def proven_receipt(self, txid: TxId) -> ProvenReceipt:
+        """Return a receipt and its proof. Raises Refused(NOT_AVAILABLE)."""
+        receipt = self.receipt(txid)
+        return ProvenReceipt(receipt, prove_receipt(self.chain.store.receipts(receipt.height), receipt.index))
+
+    def transactions_of(self, address: Address, limit: int, before: Location | None = None) -> list[Mention]:
+        """Return transactions that touched an address, newest first, older than `before`."""
+        return self.chain.store.transactions_of(address, limit, before)
