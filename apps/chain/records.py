@@ -206,11 +206,6 @@ def offence_id(evidence: Evidence) -> bytes:
     return digest(Label.EVIDENCE, encode(offence))
 
 
-def evidence_height(evidence: Evidence) -> Height:
-    """Return the height at which the offence was committed."""
-    return evidence.first.height if isinstance(evidence, DuplicateVote) else evidence.height
-
-
 def is_recorded(reader: Reader, evidence: Evidence) -> bool:
     """Tell whether this offence is on chain already."""
     return reader.get(EVIDENCE + offence_id(evidence)) is not None

@@ -3,7 +3,6 @@
 from apps.chain.records import (
     add_recent_block,
     beacon,
-    evidence_height,
     fee_pool,
     forget_old_sets,
     is_recorded,
@@ -19,6 +18,7 @@ from apps.chain.records import (
     validators_at,
 )
 from apps.module import BlockDraft
+from consensus.evidence import height_of
 from consensus.proposer import advance, carry_over, start_priorities
 from consensus.types import Validator, make_validator_set
 from crypto.errors import Reason, Refused
@@ -57,7 +57,7 @@ def begin_block(state: Overlay, block: BlockDraft, events: list[Event]) -> None:
     for evidence in block.evidence:
         if is_recorded(state, evidence):
             raise Refused(Reason.BAD_EVIDENCE, "this offence is on chain already")
-        if not block.height - rules.evidence_window <= evidence_height(evidence) < block.height:
+        if not block.height - rules.evidence_window <= height_of(evidence) < block.height:
             raise Refused(Reason.BAD_EVIDENCE, f"the offence is not of the last {rules.evidence_window} heights")
         record_evidence(state, evidence, block.height)
         events.append(Event("chain/evidence", (("validator", evidence.validator.hex()),)))

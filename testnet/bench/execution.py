@@ -70,7 +70,7 @@ from state.transaction import (
 )
 from state.types import NATIVE, Address, Amount, BlockId, Height, Round, TxId
 
-KEYS: Final = 16
+KEYS: Final = 8
 """Signers: few, since making a key takes a while; addresses of outputs are spread over them."""
 BLOCK_SIZE: Final = 1000
 COIN: Final = 1_000_000
@@ -323,34 +323,37 @@ def measure_proofs(bench: Bench) -> list[Result]:
     ]  # fmt: skip
 
 
-def run(outputs: int = 1_000_000, blocks: int = 3, folder: Path | None = None) -> list[Result]:
+def run(
+    outputs: int = 1_000_000, blocks: int = 3, block_size: int = BLOCK_SIZE, folder: Path | None = None
+) -> list[Result]:
     """Load the outputs and measure.
 
     Args:
         outputs: how many unspent outputs the state holds at the start.
         blocks: measured blocks of each kind; one more runs before them.
+        block_size: transactions in a block.
         folder: where the database goes for the time of the run; default is a temporary folder.
     """
-    count = (blocks + 1) * BLOCK_SIZE
+    count = (blocks + 1) * block_size
     if outputs < 6 * count + PROOFS:
         raise ValueError(f"{blocks} blocks of each kind spend {6 * count} outputs")
     place = Path(tempfile.mkdtemp(prefix="nexus-bench-", dir=folder))
     try:
         bench = open_bench(place / "chain", outputs)
         cold = signed(bodies(bench, count))
-        results = [measure(bench, "cold", slices(cold), signatures_hold, warm=False, indexes=True)]
+        results = [measure(bench, "cold", slices(cold, block_size), signatures_hold, warm=False, indexes=True)]
         for name, indexes in (("checked", True), ("bare", False)):
             raws = pretended(bodies(bench, count))
-            results.append(measure(bench, name, slices(raws), known, warm=True, indexes=indexes))
+            results.append(measure(bench, name, slices(raws, block_size), known, warm=True, indexes=indexes))
         results += measure_proofs(bench)
     finally:
         shutil.rmtree(place)
-    return [{**result, "outputs": outputs, "block": BLOCK_SIZE} for result in results]
+    return [{**result, "outputs": outputs, "block": block_size} for result in results]
 
 
-def slices(raws: list[bytes]) -> list[list[bytes]]:
+def slices(raws: list[bytes], size: int) -> list[list[bytes]]:
     """Cut transactions into blocks."""
-    return [raws[start : start + BLOCK_SIZE] for start in range(0, len(raws), BLOCK_SIZE)]
+    return [raws[start : start + size] for start in range(0, len(raws), size)]
 
 
 if __name__ == "__main__":

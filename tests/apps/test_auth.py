@@ -5,7 +5,8 @@ from functools import cache
 import pytest
 
 from apps.auth.messages import RotateKey, rotation_digest
-from apps.registry import answer_query
+from apps.registry import MESSAGES, answer_query
+from apps.token import messages as token
 from apps.token.messages import Transfer as Pay
 from apps.validity import signatures_hold
 from crypto.address import encode_address
@@ -14,8 +15,25 @@ from crypto.keys import SecretKey
 from crypto.schemes import Scheme, address_of, multisig_public_key, multisig_signature
 from state import ledger
 from state.encoding import Record, encode
-from state.transaction import Body, Call, Decoded, Message, Witness, assemble, decode_transaction, sign_digest
-from state.types import NATIVE, Address, Amount, Height
+from state.records import asset_id
+from state.transaction import (
+    NO_SCRIPT,
+    Body,
+    Call,
+    Coin,
+    Decoded,
+    Memo,
+    Message,
+    OutPoint,
+    Output,
+    State,
+    Transfer,
+    Witness,
+    assemble,
+    decode_transaction,
+    sign_digest,
+)
+from state.types import NATIVE, Address, Amount, Height, TxId
 from tests.apps.world import CHAIN, FEE, START, World, address, message_name
 
 BOB = address("bob")
@@ -86,6 +104,65 @@ def test_wrong_signature_is_caught(world: World) -> None:
         with pytest.raises(Refused) as caught:
             world.execute(forged, is_verified=signatures_hold)
         assert caught.value.reason is Reason.BAD_SIGNATURE
+
+
+GOLD = asset_id(BOB, "gold")
+SAMPLES: dict[str, Record] = {
+    message_name(message): message
+    for message in (
+        RotateKey(b"\x01" * 1794, b""),
+        pay(),
+        token.Approve(NATIVE, BOB, Amount(1)),
+        token.TransferFrom(NATIVE, BOB, BOB, Amount(1)),
+        token.Lock(NATIVE, Amount(1), Height(9)),
+        token.Unlock(bytes(32)),
+        token.Issue("gold", 2, Amount(1), True, True, True),
+        token.Mint(GOLD, BOB, Amount(1)),
+        token.Burn(GOLD, Amount(1)),
+        token.Freeze(GOLD, BOB),
+        token.Thaw(GOLD, BOB),
+        token.Deposit(NATIVE, (token.NewCoin(BOB, Amount(1)),)),
+        token.Withdraw((OutPoint(TxId(bytes(32)), 0),)),
+    )
+}
+
+
+def test_there_is_a_sample_of_every_message() -> None:
+    assert SAMPLES.keys() == MESSAGES.keys()
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+def test_no_message_counts_unsigned_or_wrongly_signed(world: World, name: str) -> None:
+    unsigned = body(world, account(1), 0, SAMPLES[name])
+    other_body = body(world, account(1), 1, SAMPLES[name])
+    before = dict(world.records)
+    for signature in (b"", key(2).sign(sign_digest(encode(unsigned))), key(1).sign(sign_digest(encode(other_body)))):
+        witness = Witness(account(1), key(1).public_key, signature)
+        with pytest.raises(Refused) as caught:
+            world.execute(decode_transaction(assemble(unsigned, (witness,))), is_verified=signatures_hold)
+        assert caught.value.reason is Reason.BAD_SIGNATURE
+    assert world.records == before
+
+
+@pytest.mark.parametrize("kind", ["coin", "memo", "state"])
+def test_no_output_is_spent_unsigned_or_wrongly_signed(kind: str) -> None:
+    owner = account(1)
+    outputs: dict[str, Output] = {
+        "coin": Coin(NATIVE, owner, Amount(FEE)),
+        "memo": Memo(NO_SCRIPT, owner, bytes(32), b"", Height(0), Height(99)),
+        "state": State(0, NO_SCRIPT, owner, bytes(32), (), Height(0), Height(99)),
+    }
+    world = World(more=(outputs["coin"], outputs[kind]))
+    inputs = tuple(OutPoint(TxId(CHAIN), place) for place in ((0,) if kind == "coin" else (0, 1)))
+    unsigned = Body(1, CHAIN, world.tip, Height(9), 0, Amount(FEE), Transfer(inputs, ()))
+    for signature in (b"", key(2).sign(sign_digest(encode(unsigned)))):
+        witness = Witness(owner, key(1).public_key, signature)
+        with pytest.raises(Refused) as caught:
+            world.execute(decode_transaction(assemble(unsigned, (witness,))), is_verified=signatures_hold)
+        assert caught.value.reason is Reason.BAD_SIGNATURE
+    good = Witness(owner, key(1).public_key, key(1).sign(sign_digest(encode(unsigned))))
+    result = world.execute(decode_transaction(assemble(unsigned, (good,))), is_verified=signatures_hold)
+    assert result.receipts[0].reason == ""
 
 
 def test_rotation_takes_effect_inside_the_block(world: World) -> None:
