@@ -1,5 +1,170 @@
-"""`nexus testnet`: a network of real node processes on this machine."""
+"""Run a network of real nodes on this machine."""
 
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
 import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from crypto.errors import Reason, Refused
+from node.cli.session import Form, Session
+from testnet.create import create_network
+from testnet.load import LoadReport, run_load
+from testnet.network import LocalNetwork, exists
+from testnet.senders import SENDERS
+from testnet.view import NodeRow, Throughput, as_table, look
+
+DEFAULT_ROOT: Final = Path.home() / ".nexus-testnet"
+REFRESH: Final = 1.0
+"""Seconds between two looks of the live table."""
 
 app = typer.Typer(help="Run a network of real nodes on this machine.", no_args_is_help=True)
+HomeOption = Annotated[Path, typer.Option("--home", help="The testnet's folder.")]
+NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="node2, or 2.")]
+_console = Console(highlight=False)
+_progress = Console(highlight=False, stderr=True)
+
+
+@app.command()
+def up(
+    ctx: typer.Context,
+    nodes: Annotated[int, typer.Option("-n", "--nodes", min=1, max=32, help="How many validators, if it is new.")] = 4,
+    home: HomeOption = DEFAULT_ROOT,
+    detach: Annotated[bool, typer.Option("--detach", help="Leave it running and return.")] = False,
+) -> None:
+    """Start the network, making it first if there is none, and watch it. Ctrl-C stops it; --detach leaves it."""
+    if not exists(home):
+        with _progress.status(f"making keys and homes for {nodes} validators"):
+            create_network(home, nodes)
+    network = LocalNetwork(home)
+    try:
+        with _progress.status("starting"):
+            network.start_all()
+            network.wait_until(lambda: all(row.state == "running" for row in look(network)), "the nodes start")
+    except Refused:
+        network.stop_all()
+        raise
+    if detach:
+        _show(ctx, network)
+        return
+    try:
+        watch(network)
+    except KeyboardInterrupt:
+        _progress.print("stopping")
+    finally:
+        network.stop_all()
+
+
+def watch(network: LocalNetwork) -> None:
+    """Show the live table until interrupted."""
+    throughput = Throughput()
+    with Live(console=_console, auto_refresh=False) as live:
+        while True:
+            rows = look(network)
+            live.update(as_table(rows, f"testnet in {network.root}", throughput.update(network, rows)), refresh=True)
+            time.sleep(REFRESH)
+            network = LocalNetwork(network.root)  # another command may have stopped or restarted a node
+
+
+@app.command()
+def status(ctx: typer.Context, home: HomeOption = DEFAULT_ROOT) -> None:
+    """Show how every node is; exit code 1 if one that should run does not answer."""
+    rows = _show(ctx, LocalNetwork(home))
+    if any(row.state in ("died", "no answer") for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command()
+def load(
+    ctx: typer.Context,
+    rate: Annotated[float, typer.Option(help="Payments a second, to all nodes together.")] = 100.0,
+    duration: Annotated[float, typer.Option(help="Seconds.")] = 10.0,
+    senders: Annotated[int, typer.Option(min=1, max=SENDERS, help="Accounts that pay.")] = SENDERS,
+    home: HomeOption = DEFAULT_ROOT,
+) -> None:
+    """Offer payments, signed beforehand, at a given rate; report when they were final on all nodes."""
+    network = LocalNetwork(home)
+    with _progress.status("preparing") as line:
+        report = run_load(network, rate, duration, senders, line.update)
+    if _form(ctx) is Form.JSON:
+        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+    else:
+        _console.print(load_table(report))
+    if report.committed != report.offered:
+        missing = report.offered - report.committed
+        reasons = ", ".join(f"{count} {reason}" for reason, count in report.refused.items()) or "none refused"
+        raise Refused(Reason.NOT_AVAILABLE, f"{missing} of {report.offered} payments are not final ({reasons})")
+
+
+@app.command()
+def kill(
+    ctx: typer.Context,
+    node: NodeArgument,
+    hard: Annotated[bool, typer.Option("-9", help="SIGKILL instead of SIGTERM.")] = False,
+    home: HomeOption = DEFAULT_ROOT,
+) -> None:
+    """Stop one node: cleanly, or with -9 as a power cut would."""
+    member = LocalNetwork(home).stop(node, signal.SIGKILL if hard else signal.SIGTERM)
+    _progress.print(f"{member.name} is stopped")
+
+
+@app.command()
+def restart(ctx: typer.Context, node: NodeArgument, home: HomeOption = DEFAULT_ROOT) -> None:
+    """Start one node again (stopping it first if it runs) and wait until it has caught up."""
+    network = LocalNetwork(home)
+    member = network.stop(node)
+    network.start(node)
+    with _progress.status(f"{member.name} starts and catches up"):
+        network.wait_until(
+            lambda: any(row.name == member.name and row.state == "running" for row in look(network)), member.name
+        )
+    _show(ctx, network)
+
+
+@app.command()
+def down(
+    home: HomeOption = DEFAULT_ROOT,
+) -> None:
+    """Stop every node. The chain stays: `up` goes on where it stopped."""
+    network = LocalNetwork(home)
+    with _progress.status("stopping"):
+        network.stop_all()
+    _progress.print(f"stopped; {home} keeps the chain")
+
+
+def load_table(report: LoadReport) -> Table:
+    """Return a load's outcome for people."""
+    table = Table(show_header=False, title="payments, final on all nodes", title_justify="left")
+    table.add_row("committed", f"{report.committed} of {report.offered} offered, {report.per_second:.1f} a second")
+    for reason, count in report.refused.items():
+        table.add_row("refused", f"{count} {reason}")
+    delays = f"p50 {report.p50:.3f} s, p99 {report.p99:.3f} s, slowest {report.slowest:.3f} s"
+    table.add_row("submission to finality", delays)
+    table.add_row("CPU", f"{report.cpu_each * 1e6:.0f} us a payment over {len(report.nodes)} nodes")
+    ceiling = f"{report.verify * 1e6:.0f} us a verification now: at most {report.ceiling:.0f} a second on 2 cores"
+    table.add_row("ceiling by signatures", f"{ceiling}; reached {report.per_second / report.ceiling:.2f} of it")
+    table.add_row("signing beforehand", f"{report.signing:.1f} s, {report.senders} senders, not counted")
+    for node in report.nodes:
+        share = node.cpu_seconds / report.elapsed if report.elapsed else 0.0
+        table.add_row(node.name, f"{share:.2f} cores, {node.memory / 1e6:.0f} MB")
+    return table
+
+
+def _form(ctx: typer.Context) -> Form:
+    session: Session | None = ctx.find_root().obj
+    return session.output if session is not None else Form.TEXT
+
+
+def _show(ctx: typer.Context, network: LocalNetwork) -> list[NodeRow]:
+    rows = look(network)
+    if _form(ctx) is Form.JSON:
+        sys.stdout.write(msgspec.json.encode(rows).decode() + "\n")
+    else:
+        _console.print(as_table(rows, f"testnet in {network.root}"))
+    return rows

@@ -6,6 +6,7 @@ the process that was started here.
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import time
@@ -17,6 +18,8 @@ import psutil
 
 from crypto.errors import Reason, Refused
 
+PORTS: Final = range(20_000, 32_000)
+"""Where a testnet's ports are taken from."""
 _SAME_START: Final = 0.05
 """Seconds by which two readings of one process's start time may differ."""
 
@@ -99,18 +102,24 @@ def _reap(pid: int) -> None:
 def free_ports(count: int, kind: socket.SocketKind) -> list[int]:
     """Return different ports that nobody on ::1 uses at this moment.
 
+    They lie below those that systems hand out for outgoing connections, so that a node which was down for a while
+    finds its port free again.
+
     Args:
         count: how many.
         kind: SOCK_STREAM for TCP, SOCK_DGRAM for UDP.
+
+    Raises:
+        Refused: PORT_IN_USE if there are too few.
     """
-    sockets = [socket.socket(socket.AF_INET6, kind) for _ in range(count)]
-    try:
-        for item in sockets:
-            item.bind(("::1", 0))
-        return [item.getsockname()[1] for item in sockets]
-    finally:
-        for item in sockets:
-            item.close()
+    found: list[int] = []
+    for port in random.sample(PORTS, len(PORTS)):
+        if len(found) == count:
+            return found
+        with socket.socket(socket.AF_INET6, kind) as probe, contextlib.suppress(OSError):
+            probe.bind(("::1", port))
+            found.append(port)
+    raise Refused(Reason.PORT_IN_USE, f"fewer than {count} ports are free in {PORTS.start}..{PORTS.stop - 1}")
 
 
 def last_line(log: Path) -> str:

@@ -1,0 +1,114 @@
+"""Makes a new testnet: random keys, free ports, one genesis, a home for every node, funded wallets."""
+
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from crypto.keyfile import Preset
+from crypto.keys import SecretKey
+from node.config import make_config, save_config
+from node.home import Home, init_home, write_file
+from node.keystore import CONSENSUS_KEY, NODE_KEY, Keystore, save_node_key
+from p2p.address import format_peer_address, peer_id_of
+from p2p.network import PeerAddress
+from state.genesis import (
+    NATIVE_SYMBOL,
+    Genesis,
+    GenesisBalance,
+    GenesisOutput,
+    GenesisValidator,
+    SecurityParams,
+    Timing,
+    genesis_hash,
+)
+from state.genesis_json import genesis_to_json
+from state.records import ChainParams
+from state.transaction import PROTOCOL_VERSION
+from state.types import UNXS_PER_NXS, Address, Amount
+from testnet.manifest import VERSION, Manifest, Member, save_manifest
+from testnet.processes import free_ports
+from testnet.senders import COIN, COINS_EACH, SENDERS, make_senders, save_senders
+
+POWER: Final = 100
+"""Voting power of each validator."""
+WALLETS: Final = ("faucet", "alice", "bob")
+WALLET_BALANCE: Final = 1_000_000 * UNXS_PER_NXS
+WALLET_COINS: Final = 4
+WALLET_COIN: Final = 1_000 * UNXS_PER_NXS
+WALLET_PASSWORD: Final = "testnet"
+"""Seals the wallets' key files: no secret, and not meant to be one. The money is worth nothing either."""
+DATAGRAM: Final = 8900
+"""UDP payload between the nodes: loopback carries large ones, and each costs the same work."""
+
+
+def create_network(root: Path, size: int, timing: Timing | None = None) -> Manifest:
+    """Make a testnet of `size` validators in an empty folder.
+
+    Args:
+        root: the testnet's folder; made if it is missing.
+        size: validators, at least 1.
+        timing: of consensus; by default that of a new chain.
+
+    Raises:
+        Refused: HOME_EXISTS if the folder holds nodes already.
+    """
+    homes = [init_home(root / f"node{index}") for index in range(size)]
+    consensus = [SecretKey.generate() for _ in homes]
+    nodes = [SecretKey.generate() for _ in homes]
+    wallets = {name: SecretKey.generate() for name in WALLETS}
+    senders = make_senders(SENDERS)
+    tcp, udp = free_ports(2 * size, socket.SOCK_STREAM), free_ports(size, socket.SOCK_DGRAM)
+    peers = [PeerAddress(peer_id_of(key.public_key), "::1", port) for key, port in zip(nodes, udp, strict=True)]
+    genesis = make_genesis(consensus, list(wallets.values()), senders, timing or Timing())
+    chain_id = genesis_hash(genesis)
+    members = tuple(
+        Member(home.root.name, peer.peer_id.hex(), peer.port, tcp[2 * place], tcp[2 * place + 1])
+        for place, (home, peer) in enumerate(zip(homes, peers, strict=True))
+    )
+    for home, member, voting, node in zip(homes, members, consensus, nodes, strict=True):
+        _fill_home(home, member, [peer for peer in peers if peer.peer_id.hex() != member.peer_id])
+        write_file(home.genesis, genesis_to_json(genesis))
+        write_file(home.genesis_hash, chain_id.hex().encode() + b"\n")
+        save_node_key(home.keys / f"{CONSENSUS_KEY}.json", voting)
+        save_node_key(home.keys / f"{NODE_KEY}.json", node)
+    store = Keystore(root / "wallets" / "keys")
+    for name, key in wallets.items():
+        store.add(name, key, WALLET_PASSWORD, cost=Preset.QUICK)
+    save_senders(root / "senders", senders)
+    manifest = Manifest(VERSION, chain_id.hex(), members)
+    save_manifest(root, manifest)
+    return manifest
+
+
+def make_genesis(
+    consensus: Sequence[SecretKey], wallets: Sequence[SecretKey], senders: Sequence[SecretKey], timing: Timing
+) -> Genesis:
+    """Return a genesis with these validators, which are their own operators, and these funded accounts."""
+    validators = tuple(
+        GenesisValidator(key.public_key, POWER, Address(key.address), f"node{place}")
+        for place, key in enumerate(consensus)
+    )
+    balances = tuple(
+        GenesisBalance(Address(key.address), NATIVE_SYMBOL, Amount(WALLET_BALANCE)) for key in (*wallets, *senders)
+    )
+    coins = [(key, WALLET_COIN, WALLET_COINS) for key in wallets] + [(key, COIN, COINS_EACH) for key in senders]
+    outputs = tuple(
+        GenesisOutput(Address(key.address), NATIVE_SYMBOL, Amount(amount))
+        for key, amount, count in coins
+        for _ in range(count)
+    )
+    return Genesis(
+        version=PROTOCOL_VERSION, name="testnet", time=time.time_ns() // 1_000_000, timing=timing, chain=ChainParams(),
+        security=SecurityParams(), validators=validators, balances=balances, outputs=outputs,
+    )
+
+
+def _fill_home(home: Home, member: Member, peers: Sequence[PeerAddress]) -> None:
+    config = make_config(
+        moniker=member.name, listen_host="::1", listen_port=member.listen_port, api_port=member.api_port,
+        metrics_port=member.metrics_port, persistent_peers=[format_peer_address(peer) for peer in peers],
+        datagram_size=DATAGRAM,
+    )
+    save_config(home.config, config)
