@@ -93,7 +93,7 @@ class Agreement:
         self._mempool = mempool
         self.signatures = signatures
         self._verifier = verifier
-        self._own_address = own_address
+        self.own_address = own_address
         self._catch_up = catch_up
         self._evidence: dict[bytes, Evidence] = {}
         self._inputs: deque[Input] = deque()
@@ -236,7 +236,7 @@ class Agreement:
     # ---- blocks
 
     def _build(self, round: int, last_commit: Commit, now: int) -> Proposal:
-        if self._own_address is None:
+        if self.own_address is None:
             raise AssertionError("only a validator's engine asks for a block")
         evidence = tuple(
             item for item in self._evidence.values() if not is_recorded(self.chain.store, item)
@@ -244,7 +244,7 @@ class Agreement:
         candidates = (entry.decoded for entry in self._mempool.candidates())
         with timed(self.counters.executing):
             executed, selection = self.chain.build(
-                now, self._own_address, last_commit, evidence, candidates, self.signatures
+                now, self.own_address, last_commit, evidence, candidates, self.signatures
             )
         for decoded, refused in selection.skipped:
             _block_log.debug("left out", txid=decoded.txid, reason=refused.reason.value)

@@ -39,7 +39,6 @@ from p2p.wire import (
     Transactions,
     VoteMessage,
     answer_codec,
-    batch_codec,
     consensus_message_codec,
     wtxid_requests,
 )
@@ -138,14 +137,14 @@ class Core:
 
     # ---- peers
 
-    def peer_connected(self, peer_id: PeerId) -> list[Action]:
+    def peer_connected(self, peer_id: PeerId, now: int) -> list[Action]:
         """A peer is there: say where we stand, and hand over what was submitted here and waits."""
         self._sources.append(peer_id)
         actions: list[Action] = [Send(peer_id, Channel.CONSENSUS, self._status_frame())]
         actions += [Send(peer_id, Channel.TRANSACTIONS, frame) for frame in self.admission.own_frames()]
         return actions
 
-    def peer_disconnected(self, peer_id: PeerId) -> list[Action]:
+    def peer_disconnected(self, peer_id: PeerId, now: int) -> list[Action]:
         """A peer is gone."""
         self._sources = [other for other in self._sources if other != peer_id]
         self.catch_up.forget(peer_id)
@@ -166,12 +165,9 @@ class Core:
             case RoundStatusMessage(status):
                 return self._peer_status(peer_id, status)
 
-    def transactions_frame(self, peer_id: PeerId, payload: bytes, now: int) -> tuple[tuple[bytes, ...], list[Action]]:
-        """A frame came on TRANSACTIONS: return its transactions, to be handed to `transactions` in slices."""
-        try:
-            return batch_codec.decode(payload).transactions, []
-        except Refused as refused:
-            return (), self.agreement.punish(peer_id, refused.reason, refused.detail, now)
+    def misbehaved(self, peer_id: PeerId, refused: Refused, now: int) -> list[Action]:
+        """A peer sent something that does not even decode."""
+        return self.agreement.punish(peer_id, refused.reason, refused.detail, now)
 
     # ---- transactions
 
@@ -321,10 +317,12 @@ class Core:
         return self.agreement.adopt(executed, synced.commit, now)
 
     def _resume(self, now: int) -> list[Action]:
-        """Go back to consensus when there is nothing more to take over."""
-        if self.agreement.is_behind and not self.catch_up.active:
-            return self._follow_up(self.agreement.start_height(now))
-        return []
+        """Go back to consensus when there is nothing more to take over, and ask for what was said meanwhile."""
+        if not self.agreement.is_behind or self.catch_up.active:
+            return []
+        actions = self.agreement.start_height(now)
+        actions.append(SendAll(Channel.CONSENSUS, self._status_frame()))
+        return self._follow_up(actions)
 
     # ---- where everybody stands
 

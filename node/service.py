@@ -90,7 +90,6 @@ class NodeService:
         network: the peers.
         feed: events of committed blocks.
         moniker: what people call this node.
-        validator: our consensus address, or None.
         started_at: ms since 1970.
 
     Attributes:
@@ -99,8 +98,7 @@ class NodeService:
     """
 
     def __init__(
-        self, core: Core, submitter: Submitter, network: Network, feed: EventFeed, moniker: str,
-        validator: Address | None, started_at: int,
+        self, core: Core, submitter: Submitter, network: Network, feed: EventFeed, moniker: str, started_at: int
     ) -> None:
         self.feed = feed
         self.chain: Chain = core.chain
@@ -108,7 +106,6 @@ class NodeService:
         self._submitter = submitter
         self._network = network
         self._moniker = moniker
-        self._validator = validator
         self._started_at = started_at
 
     # ---- the node
@@ -135,7 +132,7 @@ class NodeService:
             moniker=self._moniker, node_id=self._network.peer_id, chain_name=self.genesis.name, chain_id=tip.chain_id,
             height=tip.height, block_id=tip.block_id, block_time=tip.time, state_root=tip.state_root,
             step=self._core.agreement.engine.step, catching_up=self._core.catching_up,
-            best_height=Height(max(self._core.catch_up.best, tip.height)), validator=self._validator,
+            best_height=Height(max(self._core.catch_up.best, tip.height)), validator=self._core.agreement.own_address,
             peers=len(self._network.peers()), mempool_transactions=len(self._core.mempool),
             mempool_bytes=self._core.mempool.bytes, started_at=self._started_at,
         )

@@ -4,7 +4,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from apps.validity import signatures_hold
 from node.actions import Check
 from state.transaction import Decoded, sign_digest
 from state.types import WtxId
@@ -27,12 +26,15 @@ def checks_of(decoded: Decoded, keys: tuple[bytes, ...]) -> tuple[Check, ...]:
 class SignatureCache:
     """Remembers by wtxid, so that a bad witness on a good body hides nothing, and by keys, which a rotation changes.
 
+    Args:
+        holds: verifies now.
+
     Attributes:
         hits: answers from memory.
         misses: answers that cost a verification.
     """
 
-    def __init__(self, holds: Holds = signatures_hold) -> None:
+    def __init__(self, holds: Holds) -> None:
         self._holds = holds
         self._verified: OrderedDict[WtxId, tuple[bytes, ...]] = OrderedDict()
         self.hits = 0

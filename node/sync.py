@@ -45,7 +45,7 @@ class CatchUp:
     @property
     def active(self) -> bool:
         """Blocks are on their way."""
-        return bool(self._running or self._arrived)
+        return bool(self._arrived) or any(one.expected <= one.last for one in self._running.values())
 
     def note(self, peer_id: PeerId, height: Height) -> None:
         """A peer says that it has committed this height."""

@@ -1,0 +1,67 @@
+"""Puts a core together out of a chain, a log and a key: the same for a process and for the simulator."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from consensus.effects import Verifier
+from consensus.engine import Engine
+from consensus.types import ConsensusParams
+from crypto.schemes import address_of
+from node.admission import Admission
+from node.agreement import Agreement
+from node.chain import Chain
+from node.config import NodeConfig
+from node.consensus_log import LogFile
+from node.core import Core
+from node.mempool import Limits, Mempool
+from node.signatures import Holds, SignatureCache
+from node.sync import CatchUp
+from state.transaction import Decoded, sign_digest
+from state.types import Address
+
+
+@dataclass(frozen=True, slots=True)
+class CoreSettings:
+    """What an operator may set of the core. `relay_delay` in ms."""
+
+    limits: Limits
+    relay_delay: int
+
+
+def core_settings(config: NodeConfig) -> CoreSettings:
+    """Return the part of a node's settings that the core reads."""
+    limits = Limits(config.mempool_transactions, config.mempool_bytes, config.mempool_per_sender)
+    return CoreSettings(limits, config.relay_delay)
+
+
+def compose(chain: Chain, log: LogFile, verifier: Verifier, own_key: bytes | None, settings: CoreSettings) -> Core:
+    """Return a core that has not started.
+
+    Args:
+        chain: opened.
+        log: of the height in progress.
+        verifier: checks every signature: of votes, commits, evidence and transactions.
+        own_key: our public consensus key, or None for a node that only follows.
+        settings: of the core.
+    """
+    own_address = None if own_key is None else Address(address_of(own_key))
+    params = ConsensusParams(*msgspec.structs.astuple(chain.genesis.timing))
+    engine = Engine(chain.tip.chain_id, params, verifier, own_address)
+    mempool = Mempool(settings.limits)
+    signatures = SignatureCache(_holds(verifier))
+    catch_up = CatchUp()
+    agreement = Agreement(chain, engine, log, mempool, signatures, verifier, own_address, catch_up)
+    admission = Admission(mempool, signatures, lambda: chain.view)
+    return Core(agreement, admission, mempool, catch_up, verifier, settings.relay_delay)
+
+
+def _holds(verifier: Verifier) -> Holds:
+    def holds(decoded: Decoded, keys: tuple[bytes, ...]) -> bool:
+        message = sign_digest(decoded.transaction.body)
+        return all(
+            verifier.verify(key, message, witness.signature)
+            for key, witness in zip(keys, decoded.transaction.witnesses, strict=True)
+        )
+
+    return holds

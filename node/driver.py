@@ -1,0 +1,300 @@
+"""Runs the core with trio: one task owns it; events, timers, threads and requests reach it through an inbox.
+
+The inbox has two lanes. What consensus and catching up wait for goes first; transactions follow in small slices, and
+their signatures are verified between them, here or on threads. So at full load a vote waits for one slice, some
+milliseconds, and not for the queue. When the slow lane is full, submissions are refused and peers are not read.
+"""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from heapq import heappop, heappush
+from itertools import count
+from typing import Final, Literal
+
+import trio
+
+from consensus.effects import Signer, SignProposal, SignVote, Verifier
+from crypto.errors import Reason, Refused
+from node.actions import (
+    Action,
+    Ask,
+    Check,
+    Disconnect,
+    Halt,
+    Publish,
+    Report,
+    Send,
+    SendAll,
+    Sign,
+    StartTimer,
+    SubmitResult,
+    Timer,
+    Verify,
+)
+from node.admission import SLICE
+from node.core import Core
+from node.events import EventFeed
+from node.serving import answers
+from p2p.network import (
+    Channel,
+    FrameReceived,
+    Network,
+    NetworkEvent,
+    PeerConnected,
+    PeerDisconnected,
+    PeerId,
+    RequestReceived,
+)
+from p2p.wire import batch_codec
+
+Event = Callable[[int], list[Action]]
+"""Something for the core, given the time in ms."""
+
+MAX_URGENT: Final = 4096
+"""Events of consensus that wait at most; then peers are not read."""
+MAX_SLICES: Final = 256
+"""Slices of transactions from peers that wait at most."""
+MAX_SUBMITTED_SLICES: Final = 128
+"""With more slices than this waiting, submissions are refused: a queue only adds delay."""
+ANSWER_TIMEOUT: Final = 10.0
+"""Seconds without a frame after which a request has failed."""
+MAX_ANSWERS: Final = 8
+"""Requests of peers that are answered at one time."""
+URGENT_RUN: Final = 16
+"""Urgent events that are handled without giving other tasks a turn."""
+
+
+def wall_clock() -> int:
+    """Return ms since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def worker_count(setting: Literal["auto", "inline"] | int) -> int:
+    """Return how many threads verify signatures; 0 means the owner's own.
+
+    With few processors threads only take turns and pay for it [measured: 95 to 140 us a transaction over four nodes].
+    """
+    if setting == "inline":
+        return 0
+    if setting == "auto":
+        processors = len(os.sched_getaffinity(0))
+        return 0 if processors <= 2 else min(processors - 1, 4)
+    return setting
+
+
+class NoSigner:
+    """The signer of a node without a consensus key: its engine never asks."""
+
+    public_key = b""
+
+    def sign(self, message: bytes) -> bytes:
+        """Never called. Raises AssertionError."""
+        raise AssertionError("a node without a consensus key signs nothing")
+
+
+class Driver:
+    """The task that owns a core.
+
+    Args:
+        core: the node's logic.
+        network: the peers.
+        signer: the consensus key, or NoSigner.
+        verifier: checks transactions' signatures.
+        feed: where committed blocks are published.
+        moniker: what to tell peers who ask.
+        workers: threads for signatures; 0 for none.
+    """
+
+    def __init__(
+        self, core: Core, network: Network, signer: Signer, verifier: Verifier, feed: EventFeed, moniker: str,
+        workers: int,
+    ) -> None:
+        self._core = core
+        self._network = network
+        self._signer = signer
+        self._verifier = verifier
+        self._feed = feed
+        self._moniker = moniker
+        self._workers = workers
+        self._limiter = trio.CapacityLimiter(max(workers, 1))
+        self._answering = trio.CapacityLimiter(MAX_ANSWERS)
+        self._urgent: deque[Event] = deque()
+        self._slow: deque[Event] = deque()
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._order = count()
+        self._asleep = trio.lowlevel.ParkingLot()
+        self._room = trio.lowlevel.ParkingLot()
+        self._reports: dict[int, tuple[trio.Event, list[SubmitResult]]] = {}
+
+    # ---- for the service
+
+    async def submit(self, raws: Sequence[bytes]) -> tuple[SubmitResult, ...]:
+        """Return what became of each transaction, in order."""
+        if len(self._slow) >= MAX_SUBMITTED_SLICES:
+            refused = Refused(Reason.MEMPOOL_FULL, "the node is busy with other transactions; try again in a moment")
+            return (refused,) * len(raws)
+        done: list[tuple[trio.Event, list[SubmitResult]]] = []
+        for start in range(0, len(raws), SLICE):
+            ticket = next(self._order) + 1
+            self._reports[ticket] = (trio.Event(), [])
+            done.append(self._reports[ticket])
+            self._post_slow(partial(self._core.transactions, raws[start : start + SLICE], PeerId(b""), ticket))
+        for event, _ in done:
+            await event.wait()
+        return tuple(result for _, results in done for result in results)
+
+    # ---- the loop
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Own the core until cancelled.
+
+        Raises:
+            Refused: CORRUPT_LOG or CORRUPT_DATABASE; BAD_HEADER if the chain and this node disagree for good.
+        """
+        async with trio.open_nursery() as nursery:
+            self._carry_out(self._core.start(wall_clock()), nursery)
+            nursery.start_soon(self._read, self._network.consensus_events, self._urgent, MAX_URGENT, nursery)
+            nursery.start_soon(self._read, self._network.bulk_events, self._slow, MAX_SLICES, nursery)
+            task_status.started()
+            while True:
+                await self._wait()
+                self._turn(nursery)
+
+    async def _wait(self) -> None:
+        """Give other tasks a turn, and sleep if there is nothing to do."""
+        if self._urgent or self._slow:
+            await trio.lowlevel.checkpoint()
+            return
+        wake_at = self._timers[0][0] if self._timers else float("inf")
+        with trio.move_on_at(wake_at):
+            await self._asleep.park()
+
+    def _turn(self, nursery: trio.Nursery) -> None:
+        """Handle what is urgent, then at most one slice."""
+        time_now = trio.current_time()
+        while self._timers and self._timers[0][0] <= time_now:
+            self._urgent.append(partial(self._core.timer_over, heappop(self._timers)[2]))
+        for _ in range(URGENT_RUN):
+            if not self._urgent:
+                break
+            self._carry_out(self._urgent.popleft()(wall_clock()), nursery)
+        if self._slow and not self._urgent:
+            self._carry_out(self._slow.popleft()(wall_clock()), nursery)
+        self._room.unpark_all()
+
+    def _post(self, event: Event) -> None:
+        self._urgent.append(event)
+        self._asleep.unpark()
+
+    def _post_slow(self, event: Event) -> None:
+        self._slow.append(event)
+        self._asleep.unpark()
+
+    # ---- actions
+
+    def _carry_out(self, actions: list[Action], nursery: trio.Nursery) -> None:
+        for action in actions:
+            match action:
+                case Send(peer_id, channel, payload):
+                    self._network.send(peer_id, channel, payload)
+                case SendAll(channel, payload):
+                    self._network.broadcast(channel, payload)
+                case StartTimer(timer, delay):
+                    heappush(self._timers, (trio.current_time() + delay / 1000, next(self._order), timer))
+                case Sign(task, message):
+                    nursery.start_soon(self._sign, task, message)
+                case Verify():
+                    self._verify(action, nursery)
+                case Ask():
+                    nursery.start_soon(self._ask, action)
+                case Report(ticket, results):
+                    event, kept = self._reports.pop(ticket)
+                    kept.extend(results)
+                    event.set()
+                case Disconnect(peer_id, reason, detail):
+                    self._network.disconnect(peer_id, reason, detail)
+                case Publish(events):
+                    self._feed.publish(events)
+                case Halt(refused):
+                    raise refused
+
+    async def _sign(self, task: SignVote | SignProposal, message: bytes) -> None:
+        signature = await trio.to_thread.run_sync(self._signer.sign, message)
+        self._post(partial(self._core.signed, task, signature))
+
+    def _verify(self, action: Verify, nursery: trio.Nursery) -> None:
+        if self._workers:
+            nursery.start_soon(self._verify_on_thread, action)
+        else:
+            # its own turn, before the slices behind it: what is urgent goes between
+            self._slow.appendleft(partial(self._verify_here, action))
+
+    def _verify_here(self, action: Verify, now: int) -> list[Action]:
+        return self._core.verified(action.ticket, self._verdicts(action.checks), now)
+
+    async def _verify_on_thread(self, action: Verify) -> None:
+        verdicts = await trio.to_thread.run_sync(self._verdicts, action.checks, limiter=self._limiter)
+        self._post(partial(self._core.verified, action.ticket, verdicts))
+
+    def _verdicts(self, checks: Sequence[Sequence[Check]]) -> list[bool]:
+        verify = self._verifier.verify
+        return [all(verify(one.public_key, one.message, one.signature) for one in group) for group in checks]
+
+    async def _ask(self, action: Ask) -> None:
+        end: Refused | None = None
+        try:
+            async for frame in self._network.request(action.peer_id, action.payload, ANSWER_TIMEOUT):
+                self._post(partial(self._core.answer_frame, action.ticket, action.peer_id, frame))
+        except Refused as refused:
+            end = refused
+        self._post(partial(self._core.answer_over, action.ticket, action.peer_id, end))
+
+    # ---- the network's events
+
+    async def _read(
+        self, events: trio.MemoryReceiveChannel[NetworkEvent], lane: deque[Event], most: int, nursery: trio.Nursery
+    ) -> None:
+        """Pass events on to the inbox; while their lane is full, leave the peers' streams shut."""
+        async for event in events:
+            match event:
+                case PeerConnected(peer_id):
+                    self._post(partial(self._core.peer_connected, peer_id))
+                case PeerDisconnected(peer_id):
+                    self._post(partial(self._core.peer_disconnected, peer_id))
+                case FrameReceived(peer_id, Channel.CONSENSUS, payload):
+                    self._post(partial(self._core.consensus_frame, peer_id, payload))
+                case FrameReceived(peer_id, _, payload):
+                    self._take_batch(peer_id, payload)
+                case RequestReceived():
+                    nursery.start_soon(self._answer, event)
+            while len(lane) >= most:
+                await self._room.park()
+
+    def _take_batch(self, peer_id: PeerId, payload: bytes) -> None:
+        try:
+            raws = batch_codec.decode(payload).transactions
+        except Refused as refused:
+            self._post(partial(self._core.misbehaved, peer_id, refused))
+            return
+        for start in range(0, len(raws), SLICE):
+            self._post_slow(partial(self._core.transactions, raws[start : start + SLICE], peer_id, 0))
+
+    async def _answer(self, request: RequestReceived) -> None:
+        core, reply = self._core, request.reply
+        try:
+            async with self._answering:
+                agreement = core.agreement
+                for frame in answers(
+                    request.payload, core.chain, agreement.candidates, self._moniker, self._network.port
+                ):
+                    await reply.send(frame)
+                await reply.end()
+        except Refused as refused:
+            if refused.reason is Reason.CORRUPT_DATABASE:
+                raise
+            await reply.refuse(refused.reason, refused.detail)
+            if refused.reason.permanent:
+                self._post(partial(self._core.misbehaved, request.peer_id, refused))
