@@ -1,4 +1,4 @@
-"""Logging: structlog, JSON or coloured, every line with one of six categories."""
+"""Logging: structlog, JSON or coloured, every line with one of seven categories."""
 
 import logging
 import sys
@@ -6,7 +6,7 @@ from typing import Final, Literal, TextIO
 
 import structlog
 
-Category = Literal["block", "state", "proof", "database", "p2p", "consensus"]
+Category = Literal["block", "state", "proof", "database", "p2p", "consensus", "api"]
 
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 

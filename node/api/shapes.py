@@ -37,8 +37,12 @@ class Status(Shape, frozen=True):
     version: str
     protocol_version: int
     height: Decimal
+    best_height: Decimal
+    """The greatest height that a peer claims, or our own."""
     block_id: Hex32
     block_time: Decimal
+    state_root: Hex32
+    """After the block at `height`."""
     round: int
     step: str
     catching_up: bool
@@ -49,6 +53,7 @@ class Status(Shape, frozen=True):
     peers: int
     mempool_transactions: int
     mempool_bytes: Decimal
+    started_at: Decimal
 
 
 class ValidatorView(Shape, frozen=True):

@@ -1,0 +1,172 @@
+"""The ASGI application: REST under /v1, JSON-RPC at /rpc, events at /ws, and the document that describes them."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from crypto.errors import Reason, Refused
+from node.api import rpc
+from node.api.answers import answer
+from node.api.follow import Heights, follow
+from node.api.methods import METHODS, Method, Submit
+from node.api.openapi import document, status_of
+from node.api.shapes import ErrorAnswer, ErrorDetail, Health
+from node.api.text import Decimal, convert, from_json, to_json
+from node.api.views import VERSION
+from node.logs import logger
+from node.service import NodeService
+
+MAX_BODY: Final = 8 << 20
+"""Bytes of a request's body."""
+JSON: Final = "application/json"
+MSGPACK: Final = "application/msgpack"
+_LATE: Final = 10
+"""A node this many blocks behind the best that it knows of is not ready."""
+
+_log = logger("api")
+_raws: Final = msgspec.msgpack.Decoder(list[bytes])
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def make_app(service: NodeService, heights: Heights) -> Starlette:
+    """Return the application over a node's service.
+
+    Args:
+        service: the node.
+        heights: wakes subscriptions; somebody else runs it.
+    """
+
+    async def socket(websocket: WebSocket) -> None:
+        await follow(websocket, service, heights)
+
+    routes: list[Route | WebSocketRoute] = [
+        Route(method.path, _endpoint(service, method), methods=[method.verb]) for method in METHODS
+    ]
+    routes += [
+        Route("/rpc", _rpc_endpoint(service), methods=["POST"]),
+        Route("/health", _health_endpoint(service, must_be_ready=False), methods=["GET"]),
+        Route("/ready", _health_endpoint(service, must_be_ready=True), methods=["GET"]),
+        Route("/openapi.json", _document, methods=["GET"]),
+        WebSocketRoute("/ws", socket),
+    ]
+    handlers: Any = {HTTPException: _http_error, Refused: _refusal, Exception: _fault}
+    return Starlette(routes=routes, exception_handlers=handlers)
+
+
+def _endpoint(service: NodeService, method: Method) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        return _reply(await answer(service, method, await _question(method, request)))
+
+    return endpoint
+
+
+def _rpc_endpoint(service: NodeService) -> Endpoint:
+    async def asked(method: Method, ask: Any) -> Any:
+        return await answer(service, method, ask)
+
+    async def endpoint(request: Request) -> Response:
+        _no_query(request)
+        reply = await rpc.handle(await _body(request, JSON), asked)
+        return Response(status_code=204) if reply.value is None else _reply(reply.value, reply.status)
+
+    return endpoint
+
+
+def _health_endpoint(service: NodeService, *, must_be_ready: bool) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        _no_query(request)
+        status = service.status()
+        ready = not status.catching_up and status.best_height - status.height < _LATE
+        value = Health(ready=ready, height=Decimal(status.height))
+        return _reply(value, 503 if must_be_ready and not ready else 200)
+
+    return endpoint
+
+
+async def _document(request: Request) -> Response:
+    return _reply(document(VERSION))
+
+
+# ---- requests
+
+
+async def _question(method: Method, request: Request) -> Any:
+    """Return the question that a REST request asks. Raises Refused(MALFORMED | TOO_LARGE)."""
+    query = _single_values(request)
+    try:
+        if method.verb == "GET":
+            return convert({**query, **request.path_params}, method.ask, text=True)
+        if method.ask is Submit and _content_type(request) == MSGPACK:
+            raws = _raws.decode(await _body(request, MSGPACK))
+            options = convert({**query, "transactions": [b"-"]}, Submit, text=True)
+            return convert({**msgspec.structs.asdict(options), "transactions": raws}, Submit)
+        _no_query(request)
+        return from_json(await _body(request, JSON), method.ask)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise Refused(Reason.MALFORMED, f"{method.name}: {error}") from None
+
+
+def _single_values(request: Request) -> dict[str, str]:
+    pairs = request.query_params.multi_items()
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise Refused(Reason.MALFORMED, "a parameter is given twice")
+    return values
+
+
+def _no_query(request: Request) -> None:
+    names = sorted(_single_values(request))
+    if names:
+        raise Refused(Reason.MALFORMED, f"unknown parameter {names[0]!r}")
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _body(request: Request, content_type: str) -> bytes:
+    if _content_type(request) != content_type:
+        raise HTTPException(415, f"the body must be {content_type}")
+    parts = bytearray()
+    async for part in request.stream():
+        parts += part
+        if len(parts) > MAX_BODY:
+            raise Refused(Reason.TOO_LARGE, f"a body has at most {MAX_BODY} bytes")
+    return bytes(parts)
+
+
+# ---- answers
+
+
+def _reply(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(to_json(value), status, headers, JSON)
+
+
+def _error(status: int, reason: Reason, detail: str, headers: dict[str, str] | None = None) -> Response:
+    return _reply(ErrorAnswer(error=ErrorDetail(reason=reason.value, detail=detail)), status, headers)
+
+
+async def _refusal(request: Request, refused: Refused) -> Response:
+    return _error(status_of(refused.reason), refused.reason, refused.detail)
+
+
+async def _http_error(request: Request, error: HTTPException) -> Response:
+    path = request.url.path
+    details = {
+        404: (Reason.UNKNOWN_METHOD, f"there is no {path}; /openapi.json lists what there is"),
+        405: (Reason.UNKNOWN_METHOD, f"{path} does not take {request.method}"),
+    }
+    reason, detail = details.get(error.status_code, (Reason.MALFORMED, error.detail))
+    return _error(error.status_code, reason, detail, dict(error.headers or {}))
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    _log.error("request failed", path=request.url.path, error=repr(error))
+    return _error(500, Reason.INTERNAL, "a fault of the node; its log has more")
