@@ -89,6 +89,14 @@ class Peer:
 
     def _on_ask(self, payload: bytes, reply: RequestReply) -> None:
         self._counters.requests_received += 1
+        if not self._asks:
+            try:
+                self._bulk.send_nowait(RequestReceived(self.peer_id, payload, reply))
+            except trio.WouldBlock:
+                pass
+            else:
+                self.requests.taken(payload)
+                return
         self._asks.append((payload, reply))
         self._asked.set()
 
@@ -105,6 +113,7 @@ class Peer:
             await self._asked.wait()
             self._asked = trio.Event()
             while self._asks:
-                payload, reply = self._asks.popleft()
+                payload, reply = self._asks[0]
                 await self._bulk.send(RequestReceived(self.peer_id, payload, reply))
+                self._asks.popleft()
                 self.requests.taken(payload)

@@ -89,7 +89,7 @@ class RequestReply:
             raise Refused(Reason.TOO_LARGE, f"an answer's frame holds 1 to {MAX_PAYLOAD} bytes, not {len(payload)}")
         if not self._open:
             raise Refused(Reason.CONNECTION_LOST, "the peer does not wait for this answer any more")
-        await self._connection.send(Channel.SYNC, _frame(_Kind.PART, self._id, payload))
+        await self._connection.send(Channel.SYNC, _frame(_Kind.PART, self._id, payload), urgent=False)
 
     async def end(self) -> None:
         """Finish the answer. Does nothing if it is finished or no longer wanted."""
@@ -140,16 +140,14 @@ class Requests:
         """
         if not 0 < len(payload) <= MAX_PAYLOAD:
             raise Refused(Reason.TOO_LARGE, f"a request holds 1 to {MAX_PAYLOAD} bytes, not {len(payload)}")
-        with trio.move_on_after(timeout) as waiting:
-            await self._slots.acquire()
-        if waiting.cancelled_caught:
-            raise Refused(Reason.TIMED_OUT, f"no request slot for {timeout} s")
+        await self._slot(timeout)
         self._next = request_id = (self._next + 1) & 0xFFFF_FFFF
         question = self._questions[request_id] = _Question()
         try:
-            if not self._connection.gone.is_set():
+            frame = _frame(_Kind.ASK, request_id, payload)
+            if not self._connection.offer(Channel.SYNC, frame) and not self._connection.gone.is_set():
                 with trio.move_on_after(timeout):
-                    await self._connection.send(Channel.SYNC, _frame(_Kind.ASK, request_id, payload))
+                    await self._connection.send(Channel.SYNC, frame)
             while True:
                 part = await self._next_part(question, timeout)
                 if part is None:
@@ -214,8 +212,19 @@ class Requests:
     def _answered(self, request_id: int) -> bool:
         return self._replies.pop(request_id, None) is not None
 
+    async def _slot(self, timeout: float) -> None:
+        try:
+            self._slots.acquire_nowait()
+        except trio.WouldBlock:
+            with trio.move_on_after(timeout) as waiting:
+                await self._slots.acquire()
+            if waiting.cancelled_caught:
+                raise Refused(Reason.TIMED_OUT, f"no request slot for {timeout} s") from None
+
     async def _next_part(self, question: _Question, timeout: float) -> bytes | None:
-        with trio.move_on_after(timeout):
+        if question.parts:
+            return question.parts.popleft()
+        with trio.move_on_after(timeout if not question.outcome else 0):
             while not question.parts and not question.outcome:
                 if self._connection.gone.is_set():
                     raise Refused(Reason.CONNECTION_LOST, self._connection.ended[1] or "the connection ended")

@@ -35,8 +35,8 @@ _TLS_ALERTS: Final = range(0x100, 0x200)
 class Carrier(Protocol):
     """The endpoint, as its connections see it."""
 
-    def wake(self, connection: "Connection") -> None:
-        """Send soon what the connection has to send; calls of one scheduler pass share datagrams."""
+    def wake(self, connection: "Connection", urgent: bool = False) -> None:
+        """Send what the connection has to send: at the end of this scheduler pass, or if `urgent` now."""
         ...
 
     def route(self, connection_id: bytes, connection: "Connection", retired: bool) -> None:
@@ -81,6 +81,7 @@ class Connection:
         self._receivers: tuple[Receiver, ...] = ()
         self._held: dict[Channel, bytes] = {}
         self._room = trio.Event()
+        self._room_below = limits.sync_queue // 2
         self._hellos_in, self._hellos = trio.open_memory_channel[Hello | Proof](2)
         capacities = {
             Channel.CONSENSUS: limits.consensus_queue, Channel.TRANSACTIONS: limits.transactions_queue,
@@ -125,20 +126,23 @@ class Connection:
         for channel in Channel:
             self._guarded(self._deliver, channel)
 
-    def offer(self, channel: Channel, frame: bytes) -> bool:
-        """Queue a frame (made by `framed`) without waiting; False if the queue is full or the connection is gone."""
+    def offer(self, channel: Channel, frame: bytes, urgent: bool = True) -> bool:
+        """Queue a frame (made by `framed`) without waiting; False if the queue is full or the connection is gone.
+
+        A frame that is not `urgent` waits for those that follow it in the same scheduler pass.
+        """
         if self.gone.is_set() or not self._boxes[channel].offer(frame):
             return False
-        self._carrier.wake(self)
+        self._carrier.wake(self, urgent)
         return True
 
-    async def send(self, channel: Channel, frame: bytes) -> None:
+    async def send(self, channel: Channel, frame: bytes, urgent: bool = True) -> None:
         """Queue a frame, waiting for room.
 
         Raises:
             Refused: the reason for which the connection ended.
         """
-        while not self.offer(channel, frame):
+        while not self.offer(channel, frame, urgent):
             if self.gone.is_set():
                 raise Refused(*self.ended)
             await self._room.wait()
@@ -202,7 +206,7 @@ class Connection:
                 self.core.send(stream_id, data)
                 room -= len(data)
             starved = starved or (box.waiting > 0 and room <= 0)
-        if not self._room.is_set() and self._boxes[Channel.SYNC].waiting < BACKLOG:
+        if not self._room.is_set() and self._boxes[Channel.SYNC].waiting < self._room_below:
             self._room.set()
             self._room = trio.Event()
         return starved

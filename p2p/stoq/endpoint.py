@@ -26,6 +26,8 @@ SOCKET_BUFFER: Final = 4 << 20
 MAX_DATAGRAM: Final = 16_384
 BATCH: Final = 128
 """Datagrams taken off the socket before anything is answered."""
+BURST: Final = 0.0001
+"""Seconds: what follows an urgent send so soon is gathered, and shares datagrams."""
 MIN_FIRST_DATAGRAM: Final = 1200
 """RFC 9000, section 14.1."""
 
@@ -100,8 +102,14 @@ class Endpoint:
 
     # ---- Carrier
 
-    def wake(self, connection: Connection) -> None:
+    def wake(self, connection: Connection, urgent: bool = False) -> None:
         """See Carrier."""
+        if urgent and not self._pumping:
+            now = trio.current_time()
+            if now - connection.last_sent > BURST:
+                self._dirty.discard(connection)
+                self._flush(connection, now)
+                return
         self._dirty.add(connection)
         if not self._pumping:
             self._lot.unpark()
