@@ -198,7 +198,7 @@ class PeerAhead:
     """A peer speaks of a height above ours, so it has committed blocks that we lack: ask it for them.
 
     Reported once for each peer and height. Its message is not verified (we may not know that height's validators):
-    a hint, not a fact.
+    a hint, not a fact. What was asked may get lost: the heights in the peers' RoundStatus say when to ask again.
     """
 
     peer: PeerId

@@ -39,6 +39,7 @@ from consensus.effects import (
 )
 from consensus.engine import Engine
 from consensus.log import BlockEntry, decode_entries, encode_entry, message_entry
+from consensus.relay import RoundStatus
 from consensus.types import (
     Block,
     Commit,
@@ -130,8 +131,11 @@ class Node:
             self.net.send(self, peer, lambda peer=peer: peer.hear_status(status, self))  # type: ignore[misc]
         self.net.after(STATUS_EVERY, self, self.tell_status)
 
-    def hear_status(self, status: object, sender: "Node") -> None:
-        for message in self.engine.lacking(status):  # type: ignore[arg-type]
+    def hear_status(self, status: RoundStatus, sender: "Node") -> None:
+        self.net.steps += 1
+        if status.height > self.engine.step.height:
+            self.fetch_from(sender)
+        for message in self.engine.lacking(status):
             self.post(message, sender)
 
     def post(self, message: Proposal | Vote, peer: "Node") -> None:
@@ -306,7 +310,7 @@ class Network:
         self.now = end
 
     def run_until(self, reached: Callable[[], bool], within: int) -> bool:
-        """Run until it holds, at most this many inputs."""
+        """Run until it holds, at most this many inputs and status exchanges."""
         end = self.steps + within
         while not reached():
             if self.steps > end or not self._queue:
