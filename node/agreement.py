@@ -309,8 +309,7 @@ class Agreement:
         for evidence in executed.block.evidence:
             self._evidence.pop(offence_id(evidence), None)
         self.candidates.clear()
-        self.counters.blocks += 1
-        self.counters.transactions += len(executed.transactions)
+        self.counters.committed(header.time, len(executed.transactions))
         _block_log.info("committed", height=header.height, block=header.block_id, round=commit.round,
                         transactions=len(executed.transactions), state_root=self.chain.tip.state_root)
         events: list[ChainEvent] = [

@@ -1,6 +1,6 @@
 """What the node's core counts. Plain numbers: node/metrics.py turns them into Prometheus families when asked."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +11,10 @@ from crypto.errors import Reason
 
 BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds in seconds."""
+WINDOW: Final = 10_000
+"""ms over which throughput is measured."""
+RECENT: Final = 512
+"""Blocks that throughput is computed from."""
 
 
 @dataclass(slots=True)
@@ -41,6 +45,7 @@ class Counters:
         rejected: proposals that we did not vote for, by reason.
         misbehaviour: what peers did wrong, by reason.
         evidence: proofs of double signing found.
+        recent: time in ms and transactions of the last blocks.
     """
 
     blocks: int = 0
@@ -52,6 +57,17 @@ class Counters:
     timeouts: Counter[str] = field(default_factory=Counter)
     rejected: Counter[Reason] = field(default_factory=Counter)
     misbehaviour: Counter[Reason] = field(default_factory=Counter)
+    recent: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=RECENT))
+
+    def committed(self, time: int, transactions: int) -> None:
+        """Count a block with its time in ms."""
+        self.blocks += 1
+        self.transactions += transactions
+        self.recent.append((time, transactions))
+
+    def throughput(self, now: int) -> float:
+        """Return the transactions per second of the last WINDOW ms before `now`."""
+        return sum(transactions for time, transactions in self.recent if now - WINDOW < time) * 1000 / WINDOW
 
 
 @contextmanager

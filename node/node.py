@@ -1,30 +1,42 @@
 """A node as a whole: everything opened in order, run in one nursery, closed in reverse order."""
 
-from collections.abc import AsyncIterator
+import gc
+import signal
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 import trio
 
 from consensus.effects import Signer
 from consensus.signing import KeySigner, SchemeVerifier
+from crypto.errors import Reason, Refused
 from crypto.keys import SecretKey
+from node.api.server import serve_api
 from node.chain import open_chain
 from node.compose import compose, core_settings
-from node.config import NodeConfig
+from node.config import NodeConfig, load_config
 from node.consensus_log import DiskLog
 from node.core import Core
 from node.driver import Driver, NoSigner, wall_clock, worker_count
 from node.events import EventFeed
-from node.home import Home
-from node.logs import logger
+from node.home import Home, open_home
+from node.keystore import CONSENSUS_KEY, NODE_KEY, load_node_key
+from node.logs import configure_logging, logger
+from node.metrics import NodeCollector, serve_metrics
 from node.service import NodeService
 from p2p.address import parse_peer_address
 from p2p.config import CoreName, Limits, NetworkConfig
 from p2p.mesh import Mesh, open_network
 from state.chainstore import ChainOptions
 from state.genesis import Genesis, genesis_hash
+from state.genesis_json import genesis_from_json
 from state.leveldb import LevelDB
+
+GC_THRESHOLDS: Final = (50_000, 20, 100)
+"""Rarer collections: nearly all that a block makes is freed by reference counts alone."""
 
 _log = logger("block")
 
@@ -89,3 +101,87 @@ async def open_node(home: Home, config: NodeConfig, genesis: Genesis, keys: Node
                 await nursery.start(driver.run)
                 yield RunningNode(service, core, network, store)
                 nursery.cancel_scope.cancel()
+
+
+def run_node(root: Path, environment: Mapping[str, str], password: str | None = None) -> None:
+    """Run the node of a home until SIGTERM or SIGINT.
+
+    Args:
+        root: the home.
+        environment: usually `os.environ`; goes before config.toml.
+        password: opens the node's own keys, if they are sealed.
+
+    Raises:
+        Refused: HOME_MISSING, BAD_CONFIG, BAD_GENESIS, GENESIS_MISMATCH, KEY_NOT_FOUND, BAD_KEY_FILE, WRONG_PASSWORD,
+            and all of `open_node`.
+    """
+    home = open_home(root)
+    config = load_config(home.config, environment)
+    configure_logging(config.log_level, config.log_format)
+    genesis = load_genesis(home)
+    keys = load_keys(home, password)
+    try:
+        trio.run(serve_node, home, config, genesis, keys)
+    except BaseExceptionGroup as group:
+        raise _first_refusal(group) from None
+
+
+async def serve_node(home: Home, config: NodeConfig, genesis: Genesis, keys: NodeKeys) -> None:
+    """Run a node with its API and metrics until the process is told to stop."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with open_node(home, config, genesis, keys) as running, trio.open_nursery() as nursery:
+            collector = NodeCollector(running.core, running.network, wall_clock)
+            api_port = await nursery.start(serve_api, running.service, config.api_host, config.api_port)
+            metrics_port = await nursery.start(serve_metrics, collector, config.api_host, config.metrics_port)
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*GC_THRESHOLDS)
+            _log.info("ready", moniker=config.moniker, node_id=running.network.peer_id.hex(),
+                      chain_id=running.service.chain_id.hex(), height=running.core.chain.height,
+                      p2p_port=running.network.port, api_port=api_port, metrics_port=metrics_port)
+            async for number in signals:
+                _log.info("stopping", signal=signal.Signals(number).name)
+                break
+            nursery.cancel_scope.cancel()
+
+
+def load_genesis(home: Home) -> Genesis:
+    """Read the genesis document of a home.
+
+    Raises:
+        Refused: BAD_GENESIS; GENESIS_MISMATCH if it is another one than the home was made with.
+    """
+    try:
+        raw = home.genesis.read_bytes()
+        expected = home.genesis_hash.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused(Reason.BAD_GENESIS, f"the genesis of {home.root} cannot be read: {error}") from None
+    genesis = genesis_from_json(raw)
+    if genesis_hash(genesis).hex() != expected:
+        raise Refused(
+            Reason.GENESIS_MISMATCH, f"{home.genesis.name} gives the chain id {genesis_hash(genesis).hex()}, "
+            f"but this home was made for {expected}",
+        )
+    return genesis
+
+
+def load_keys(home: Home, password: str | None) -> NodeKeys:
+    """Read a home's node key and, if there is one, its consensus key.
+
+    Raises:
+        Refused: KEY_NOT_FOUND, BAD_KEY_FILE, WRONG_PASSWORD.
+    """
+    voting = home.keys / f"{CONSENSUS_KEY}.json"
+    consensus = load_node_key(voting, password) if voting.exists() else None
+    return NodeKeys(load_node_key(home.keys / f"{NODE_KEY}.json", password), consensus)
+
+
+def _first_refusal(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first refusal in a group, which is what the operator can act on; else the group itself."""
+    refusals = group.subgroup(Refused)
+    if refusals is None:
+        return group
+    found: BaseException = refusals
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found

@@ -55,7 +55,7 @@ class Lab:
             version=1, name="lab", time=1_700_000_000_000, timing=self.timing, chain=ChainParams(),
             security=SecurityParams(),
             validators=tuple(
-                GenesisValidator(key.public_key, 10, key.address, f"v{index}")
+                GenesisValidator(key.public_key, 10, Address(key.address), f"v{index}")
                 for index, key in enumerate(self.consensus_keys)
             ),
             balances=tuple(GenesisBalance(Address(key.address), "nxs", FUNDS) for key in self.wallet_keys),
@@ -98,7 +98,9 @@ class Lab:
         tip = node.core.chain.tip
         return ChainPoint(genesis_hash(self.genesis), tip.block_id, tip.height)
 
-    def pay(self, node: RunningNode, sender: int, nonce: int, to: Address, amount: int, fee: int | None = None) -> Signed:
+    def pay(
+        self, node: RunningNode, sender: int, nonce: int, to: Address, amount: int, fee: int | None = None
+    ) -> Signed:
         """Return a signed payment from one of the wallets."""
         pay = message("token/transfer", Transfer(NATIVE, to, Amount(amount)))
         account = replace(self.account(sender), registered=nonce > 0)

@@ -1,0 +1,160 @@
+"""Prometheus on its own port. The numbers are read from the running node when somebody asks, and at no other time."""
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from itertools import accumulate
+from typing import Any, Final
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+
+from consensus.effects import Step
+from crypto.errors import Reason, Refused
+from node.api.server import bind_socket
+from node.core import Core
+from node.counters import BUCKETS, Timing
+from p2p.mesh import Mesh
+
+Clock = Callable[[], int]
+_STEPS: Final = ("new_height", "propose", "prevote", "precommit", "commit")
+
+
+class NodeCollector(Collector):
+    """Turns what the node counts into metric families.
+
+    Args:
+        core: the node's logic.
+        network: the peers.
+        clock: ms since 1970.
+    """
+
+    def __init__(self, core: Core, network: Mesh, clock: Clock) -> None:
+        self._core = core
+        self._network = network
+        self._clock = clock
+
+    def collect(self) -> Iterable[Metric]:
+        """Return every family with its present value."""
+        yield from self._state()
+        yield from self._consensus()
+        yield from self._transactions()
+        yield from self._caches()
+        yield from self._peers()
+
+    def _state(self) -> Iterator[Metric]:
+        store, counters = self._core.chain.store, self._core.agreement.counters
+        outputs = store.output_counts
+        yield GaugeMetricFamily("utxo_coin_count", "Unspent Coin outputs.", outputs.coins)
+        yield GaugeMetricFamily("utxo_memo_count", "Unspent Memo outputs.", outputs.memos)
+        yield GaugeMetricFamily("utxo_state_count", "Unspent State outputs.", outputs.states)
+        yield _histogram("block_processing_time", "Seconds to write a final block.", counters.committing)
+        yield _histogram("nexus_block_execution_time", "Seconds to execute a proposed block.", counters.executing)
+        rate = counters.throughput(self._clock())
+        yield GaugeMetricFamily("transaction_throughput", "Committed transactions a second, last 10 s.", rate)
+        yield CounterMetricFamily("nexus_blocks", "Blocks committed.", value=counters.blocks)
+        yield CounterMetricFamily("nexus_blocks_synced", "Blocks taken over from peers.", value=counters.synced)
+        yield CounterMetricFamily("nexus_transactions", "Transactions committed.", value=counters.transactions)
+
+    def _consensus(self) -> Iterator[Metric]:
+        counters = self._core.agreement.counters
+        step: Step = self._core.agreement.engine.step
+        yield GaugeMetricFamily("nexus_height", "Last committed height.", self._core.chain.height)
+        yield GaugeMetricFamily("nexus_round", "Round in progress.", step.round)
+        yield GaugeMetricFamily("nexus_catching_up", "1 while blocks of peers are taken over.",
+                                int(self._core.catching_up))
+        yield _labelled("nexus_consensus_timeouts", "Timeouts by step.", "step", counters.timeouts)
+        yield _labelled("nexus_proposals_rejected", "Proposals not voted for.", "reason", counters.rejected)
+        yield CounterMetricFamily("nexus_evidence", "Proofs of double signing found.", value=counters.evidence)
+
+    def _transactions(self) -> Iterator[Metric]:
+        mempool, admission = self._core.mempool, self._core.admission
+        yield GaugeMetricFamily("nexus_mempool_transactions", "Transactions that wait.", len(mempool))
+        yield GaugeMetricFamily("nexus_mempool_bytes", "Bytes of transactions that wait.", mempool.bytes)
+        yield _labelled("nexus_refusals", "Transactions refused at admission.", "reason", admission.refusals)
+
+    def _caches(self) -> Iterator[Metric]:
+        store, signatures = self._core.chain.store, self._core.agreement.signatures
+        hits = {"record": store.cache_hits, "signature": signatures.hits}
+        misses = {"record": store.cache_misses, "signature": signatures.misses}
+        yield _labelled("nexus_cache_hits", "Answers from a cache.", "cache", hits)
+        yield _labelled("nexus_cache_misses", "Answers that were not in a cache.", "cache", misses)
+
+    def _peers(self) -> Iterator[Metric]:
+        metrics, counters = self._network.metrics, self._core.agreement.counters
+        yield GaugeMetricFamily("nexus_peers", "Live connections.", len(self._network.peers()))
+        yield CounterMetricFamily("nexus_p2p_bytes_sent", "UDP payload bytes.", value=metrics.bytes_sent)
+        yield CounterMetricFamily("nexus_p2p_bytes_received", "UDP payload bytes.", value=metrics.bytes_received)
+        for name, values in (
+            ("sent", metrics.frames_sent), ("received", metrics.frames_received), ("dropped", metrics.dropped_frames)
+        ):
+            by_channel = {channel.name.lower(): count for channel, count in values.items()}
+            yield _labelled(f"nexus_p2p_frames_{name}", "Frames by channel.", "channel", by_channel)
+        yield CounterMetricFamily("nexus_p2p_dropped_datagrams", "Datagrams without use.",
+                                  value=metrics.dropped_datagrams)
+        yield CounterMetricFamily("nexus_p2p_handshakes", "Connections authenticated.", value=metrics.handshakes)
+        yield _labelled("nexus_p2p_refusals", "Connections that ended, by reason.", "reason", metrics.refusals)
+        yield _labelled("nexus_p2p_misbehaviour", "What peers did wrong.", "reason", counters.misbehaviour)
+
+
+def _labelled(name: str, about: str, label: str, values: dict[Any, int] | Any) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, about, labels=[label])
+    for key, value in values.items():
+        family.add_metric([str(getattr(key, "value", key))], value)
+    return family
+
+
+def _histogram(name: str, about: str, timing: Timing) -> HistogramMetricFamily:
+    bounds = [*map(str, BUCKETS), "+Inf"]
+    buckets = list(zip(bounds, map(float, accumulate(timing.counts)), strict=True))
+    return HistogramMetricFamily(name, about, buckets=buckets, sum_value=timing.total)
+
+
+async def serve_metrics(
+    collector: Collector, host: str, port: int, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serve /metrics until cancelled; the port is reported as started.
+
+    Args:
+        collector: what to show, besides the process's memory, CPU time and open files.
+        host: an IPv6 address.
+        port: TCP port, 0 for any free one.
+        task_status: trio's.
+
+    Raises:
+        Refused: PORT_IN_USE, BAD_CONFIG.
+    """
+    registry = CollectorRegistry()
+    registry.register(collector)
+    ProcessCollector(registry=registry)
+    try:
+        listener = bind_socket(host, port)
+    except Refused as refused:
+        if refused.reason is not Reason.PORT_IN_USE:
+            raise
+        raise Refused(refused.reason, f"port {port} is in use on {host}; choose another metrics_port") from None
+    config = Config()
+    # Hypercorn takes the descriptor over and closes it.
+    config.bind = [f"fd://{listener.detach()}"]
+    config.errorlog = None
+    config.accesslog = None
+    config.graceful_timeout = 0.5
+    async with trio.open_nursery() as nursery:
+        binds = await nursery.start(serve, _app(registry), config)
+        task_status.started(int(binds[0].rpartition(":")[2]))
+
+
+def _app(registry: CollectorRegistry) -> Callable[..., Awaitable[None]]:
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        found = scope["path"] == "/metrics"
+        body = generate_latest(registry) if found else b"see /metrics\n"
+        headers = [(b"content-type", (CONTENT_TYPE_LATEST if found else "text/plain").encode())]
+        await send({"type": "http.response.start", "status": 200 if found else 404, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return app
