@@ -1,12 +1,11 @@
 """What the node's core asks of the world around it: the driver does it with trio, the simulator with a seed."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from consensus.effects import SignProposal, SignVote, Timeout
 from crypto.errors import Reason, Refused
-from node.events import ChainEvent
+from node.events import BlockCommitted
 from p2p.network import Channel, PeerId
 from state.types import TxId
 
@@ -109,9 +108,9 @@ class Disconnect:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Tell subscribers, in this order."""
+    """Tell subscribers."""
 
-    events: Sequence[ChainEvent]
+    event: BlockCommitted
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ from node.candidates import Candidates
 from node.chain import Chain, Executed
 from node.consensus_log import LogFile
 from node.counters import Counters, timed
-from node.events import BlockCommitted, ChainEvent, TransactionCommitted
+from node.events import BlockCommitted
 from node.logs import logger
 from node.mempool import Mempool
 from node.signatures import SignatureCache
@@ -312,11 +312,9 @@ class Agreement:
         self.counters.committed(header.time, len(executed.transactions))
         _block_log.info("committed", height=header.height, block=header.block_id, round=commit.round,
                         transactions=len(executed.transactions), state_root=self.chain.tip.state_root)
-        events: list[ChainEvent] = [
-            BlockCommitted(header.height, header.block_id, header, len(executed.transactions), executed.result.events)
-        ]
-        events += [TransactionCommitted(header.height, receipt) for receipt in executed.result.receipts]
-        self._actions.append(Publish(events))
+        result = executed.result
+        event = BlockCommitted(header.height, header.block_id, header, result.receipts, result.events)
+        self._actions.append(Publish(event))
 
     def _begin_log(self) -> None:
         self._log.cut(0)

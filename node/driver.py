@@ -216,8 +216,8 @@ class Driver:
                     event.set()
                 case Disconnect(peer_id, reason, detail):
                     self._network.disconnect(peer_id, reason, detail)
-                case Publish(events):
-                    self._feed.publish(events)
+                case Publish(event):
+                    self._feed.publish(event)
                 case Halt(refused):
                     raise refused
 

@@ -1,6 +1,6 @@
 """What happened on the chain, in order, for whoever listens: the API's websocket, waiting submitters, tests."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -12,43 +12,33 @@ from crypto.errors import Reason, Refused
 from state.receipt import Event, Receipt
 from state.types import BlockId, Height, TxId
 
-QUEUE: Final = 8192
-"""Events that one subscriber may be behind: some blocks of a busy chain."""
+QUEUE: Final = 64
+"""Blocks that one subscriber may be behind."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlockCommitted:
-    """A block is final and on disk. Its transactions follow as `TransactionCommitted`, in order."""
+    """A block is final and on disk, with how each of its transactions ended, in order."""
 
     height: Height
     block_id: BlockId
     header: Header
-    transactions: int
+    receipts: tuple[Receipt, ...]
     events: tuple[Event, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TransactionCommitted:
-    """A transaction is final and on disk; the receipt says how it ended, and holds its events."""
-
-    height: Height
-    receipt: Receipt
-
-
-ChainEvent = BlockCommitted | TransactionCommitted
+    """Of the block itself."""
 
 
 class Subscription:
     """One listener's bounded queue. Iterate over it; it ends with Refused(SLOW_READER) if it filled up."""
 
     def __init__(self, size: int) -> None:
-        self._send, self._receive = trio.open_memory_channel[ChainEvent](size)
+        self._send, self._receive = trio.open_memory_channel[BlockCommitted](size)
         self._overflowed = False
 
     def __aiter__(self) -> "Subscription":
         return self
 
-    async def __anext__(self) -> ChainEvent:
+    async def __anext__(self) -> BlockCommitted:
         try:
             return await self._receive.receive()
         except trio.EndOfChannel:
@@ -56,7 +46,7 @@ class Subscription:
                 raise Refused(Reason.SLOW_READER, "the subscriber fell too far behind") from None
             raise StopAsyncIteration from None
 
-    def offer(self, event: ChainEvent) -> bool:
+    def offer(self, event: BlockCommitted) -> bool:
         """Queue an event; False if there is no room, after which the subscription is closed."""
         try:
             self._send.send_nowait(event)
@@ -72,7 +62,7 @@ class Subscription:
 
 
 class EventFeed:
-    """Gives every event to every subscription, in order, without waiting for any."""
+    """Gives every block to every subscription, in order, without waiting for any."""
 
     def __init__(self) -> None:
         self._subscriptions: dict[int, Subscription] = {}
@@ -96,14 +86,13 @@ class EventFeed:
         """Wait until a transaction is in a block that is published from now on."""
         await self._awaited.setdefault(txid, trio.Event()).wait()
 
-    def publish(self, events: Sequence[ChainEvent]) -> None:
-        """Queue events with every subscription; let go those that have no room; wake who waits for a transaction."""
+    def publish(self, event: BlockCommitted) -> None:
+        """Queue an event with every subscription; let go those without room; wake who waits for a transaction."""
         if self._awaited:
-            for event in events:
-                if isinstance(event, TransactionCommitted):
-                    awaited = self._awaited.pop(event.receipt.txid, None)
-                    if awaited is not None:
-                        awaited.set()
+            for receipt in event.receipts:
+                awaited = self._awaited.pop(receipt.txid, None)
+                if awaited is not None:
+                    awaited.set()
         for key, subscription in tuple(self._subscriptions.items()):
-            if not all(subscription.offer(event) for event in events):
+            if not subscription.offer(event):
                 del self._subscriptions[key]

@@ -1,8 +1,8 @@
 """Prometheus on its own port. The numbers are read from the running node when somebody asks, and at no other time."""
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
-from typing import Any, Final
+from typing import Any
 
 import trio
 from hypercorn.config import Config
@@ -11,6 +11,10 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from consensus.effects import Step
 from crypto.errors import Reason, Refused
@@ -20,7 +24,6 @@ from node.counters import BUCKETS, Timing
 from p2p.mesh import Mesh
 
 Clock = Callable[[], int]
-_STEPS: Final = ("new_height", "propose", "prevote", "precommit", "commit")
 
 
 class NodeCollector(Collector):
@@ -147,14 +150,8 @@ async def serve_metrics(
         task_status.started(int(binds[0].rpartition(":")[2]))
 
 
-def _app(registry: CollectorRegistry) -> Callable[..., Awaitable[None]]:
-    async def app(scope: Any, _receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            return
-        found = scope["path"] == "/metrics"
-        body = generate_latest(registry) if found else b"see /metrics\n"
-        headers = [(b"content-type", (CONTENT_TYPE_LATEST if found else "text/plain").encode())]
-        await send({"type": "http.response.start", "status": 200 if found else 404, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+def _app(registry: CollectorRegistry) -> Starlette:
+    async def metrics(_request: Request) -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    return app
+    return Starlette(routes=[Route("/metrics", metrics)])
