@@ -5,8 +5,12 @@ Keys here are raw record keys (`state.records`); the tree and the store hash the
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from itertools import pairwise
+from typing import Annotated, Final, Protocol
 
+from msgspec import Meta
+
+from crypto.errors import Reason, Refused
 from state.encoding import Codec, Record, encode
 
 
@@ -18,10 +22,13 @@ class Reader(Protocol):
         ...
 
 
+_Maybe = Annotated[tuple[bytes, ...], Meta(max_length=1)]
+
+
 class _Change(Record, frozen=True):
     key: bytes
-    before: tuple[bytes, ...]  # empty: absent; one element: the value
-    after: tuple[bytes, ...]
+    before: _Maybe  # empty: absent; one element: the value
+    after: _Maybe
 
 
 _codec: Final = Codec(tuple[_Change, ...], max_size=1 << 30)
@@ -60,7 +67,10 @@ class Changes:
     @classmethod
     def decode(cls, raw: bytes) -> "Changes":
         """Return what `encode` wrote. Raises Refused(MALFORMED | NOT_CANONICAL)."""
-        return cls({change.key: (_unwrap(change.before), _unwrap(change.after)) for change in _codec.decode(raw)})
+        changes = _codec.decode(raw)
+        if any(first.key >= second.key for first, second in pairwise(changes)):
+            raise Refused(Reason.NOT_CANONICAL, "changes are not in rising order of key")
+        return cls({change.key: (_unwrap(change.before), _unwrap(change.after)) for change in changes})
 
 
 class Overlay:

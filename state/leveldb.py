@@ -24,8 +24,14 @@ BLOOM_BITS: Final = 10
 """Bits per key of the filter that spares disk reads for absent keys (about 1 % false positives)."""
 
 
+def _text(error: Exception) -> str:
+    """Return LevelDB's own words: plyvel passes them on as bytes."""
+    words = error.args[0] if error.args else ""
+    return words.decode(errors="replace") if isinstance(words, bytes) else str(words)
+
+
 def _corrupt(error: Exception) -> Refused:
-    return Refused(Reason.CORRUPT_DATABASE, f"the database is damaged: {error}")
+    return Refused(Reason.CORRUPT_DATABASE, f"the database is damaged: {_text(error)}")
 
 
 class _View:
@@ -81,9 +87,9 @@ class LevelDB(_View):
                 bloom_filter_bits=BLOOM_BITS,
             ))
         except plyvel.IOError as error:
-            if "lock" in str(error).lower():
+            if _text(error).startswith("IO error: lock "):  # and not, say, that the file cannot be made
                 raise Refused(Reason.HOME_IN_USE, "another process uses this database") from None
-            raise Refused(Reason.CORRUPT_DATABASE, f"the database cannot be opened: {error}") from None
+            raise Refused(Reason.CORRUPT_DATABASE, f"the database cannot be opened: {_text(error)}") from None
         except plyvel.Error as error:
             raise _corrupt(error) from None
 
