@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import msgspec
 import typer
-from rich.console import Console
+from rich.box import SIMPLE
 from rich.live import Live
 from rich.table import Table
 
@@ -18,7 +18,7 @@ from testnet.create import create_network
 from testnet.load import LoadReport, run_load
 from testnet.network import LocalNetwork, exists
 from testnet.senders import SENDERS
-from testnet.view import NodeRow, Throughput, as_table, look
+from testnet.view import NodeRow, Throughput, as_table, look, make_console
 
 DEFAULT_ROOT: Final = Path.home() / ".nexus-testnet"
 REFRESH: Final = 1.0
@@ -27,8 +27,8 @@ REFRESH: Final = 1.0
 app = typer.Typer(help="Run a network of real nodes on this machine.", no_args_is_help=True)
 HomeOption = Annotated[Path, typer.Option("--home", help="The testnet's folder.")]
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="node2, or 2.")]
-_console = Console(highlight=False)
-_progress = Console(highlight=False, stderr=True)
+_console = make_console()
+_progress = make_console(stderr=True)
 
 
 @app.command()
@@ -140,7 +140,7 @@ def down(
 
 def load_table(report: LoadReport) -> Table:
     """Return a load's outcome for people."""
-    table = Table(show_header=False, title="payments, final on all nodes", title_justify="left")
+    table = Table(show_header=False, title="payments, final on all nodes", title_justify="left", box=SIMPLE)
     table.add_row("committed", f"{report.committed} of {report.offered} offered, {report.per_second:.1f} a second")
     for reason, count in report.refused.items():
         table.add_row("refused", f"{count} {reason}")

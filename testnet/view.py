@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
+from rich.box import SIMPLE
+from rich.console import Console
 from rich.table import Table
 
 from crypto.errors import Refused
@@ -21,6 +23,16 @@ ANSWER_TIMEOUT: Final = 2.0
 RATE_WINDOW: Final = 5.0
 """Seconds over which transactions a second are counted."""
 MAX_BLOCKS_A_LOOK: Final = 50
+
+
+WIDTH: Final = 110
+"""Columns to print where there is no terminal to ask."""
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """Return a console that is wide enough for the tables where it is no terminal."""
+    console = Console(highlight=False, stderr=stderr)
+    return console if console.is_terminal else Console(highlight=False, stderr=stderr, width=WIDTH)
 
 
 class NodeRow(msgspec.Struct, frozen=True):
@@ -108,16 +120,16 @@ _COLOURS: Final = {
 def as_table(rows: Sequence[NodeRow], title: str = "", rate: float | None = None) -> Table:
     """Return the rows for people."""
     caption = None if rate is None else f"{rate:.0f} transactions a second over the last {RATE_WINDOW:.0f} s"
-    table = Table(title=title or None, caption=caption, title_justify="left", caption_justify="left")
-    for name in ("node", "state", "height", "round", "peers", "waiting", "memory", "pid", "UDP port", "API", "metrics"):
-        table.add_column(name, justify="left" if name in ("node", "state", "round", "API") else "right")
+    table = Table(title=title or None, caption=caption, title_justify="left", caption_justify="left", box=SIMPLE)
+    for name in ("node", "state", "height", "round", "peers", "waiting", "memory", "pid", "UDP", "API", "metrics"):
+        table.add_column(name, justify="left" if name in ("node", "state", "round") else "right", no_wrap=True)
     for row in rows:
         colour = _COLOURS[row.state]
         table.add_row(
             row.name, f"[{colour}]{row.state}[/]", _text(row.height),
             "" if row.round is None else f"{row.round} {row.step}", _text(row.peers), _text(row.mempool),
             f"{row.memory / 1e6:.0f} MB" if row.memory else "", _text(row.pid), str(row.listen_port),
-            f"http://[::1]:{row.api_port}".replace("[", r"\["), str(row.metrics_port),
+            str(row.api_port), str(row.metrics_port),
         )
     return table
 
