@@ -20,7 +20,7 @@ from apps.chain.records import (
 from apps.module import BlockDraft
 from consensus.evidence import height_of
 from consensus.proposer import advance, carry_over, start_priorities
-from consensus.types import Validator, make_validator_set
+from consensus.types import Validator, ValidatorSet, make_validator_set
 from crypto.errors import Reason, Refused
 from crypto.schemes import address_of
 from state.changes import Overlay
@@ -32,12 +32,17 @@ from state.types import NATIVE, Address, ChainId
 ZERO_BEACON = bytes(32)
 
 
-def write_genesis(state: Overlay, genesis: Genesis, chain_id: ChainId) -> None:
-    """Write parameters, first validator set, priorities and beacon."""
-    validators = make_validator_set([
+def genesis_validators(genesis: Genesis) -> ValidatorSet:
+    """Return the set that votes on the first blocks."""
+    return make_validator_set([
         Validator(Address(address_of(one.public_key)), one.public_key, one.power, one.operator)
         for one in genesis.validators
     ])
+
+
+def write_genesis(state: Overlay, genesis: Genesis, chain_id: ChainId) -> None:
+    """Write parameters, first validator set, priorities and beacon."""
+    validators = genesis_validators(genesis)
     set_params(state, genesis.chain)
     set_validators(state, 0, validators)
     set_priorities(state, start_priorities(validators))
