@@ -16,7 +16,7 @@ from crypto.schemes import address_of, check_public_key
 from state.encoding import Codec, Record, encode
 from state.records import MAX_DECIMALS, MAX_SYMBOL, ChainParams, asset_id
 from state.transaction import PROTOCOL_VERSION
-from state.types import MAX_AMOUNT, NATIVE, AddressField, AmountField, AssetId, ChainId, Unsigned
+from state.types import MAX_AMOUNT, MAX_INT, NATIVE, AddressField, AmountField, AssetId, ChainId, Unsigned
 
 NATIVE_SYMBOL: Final = "nxs"
 MAX_GENESIS: Final = 256 << 20
@@ -175,9 +175,12 @@ def _check_fields(genesis: Genesis) -> None:
 
 
 def _check_struct(prefix: str, value: Record) -> None:
+    for name, number in msgspec.structs.asdict(value).items():
+        if isinstance(number, int) and abs(number) > MAX_INT:
+            raise _bad(prefix + name, "more than 63 bits")
     try:
         _decoders[type(value)].decode(encode(value))
-    except (msgspec.DecodeError, OverflowError) as error:
+    except msgspec.DecodeError as error:
         place = _FIELD_PLACE.search(str(error))
         name = value.__struct_fields__[int(place[1])] if place else "document"
         raise _bad(prefix + name, str(error)) from None

@@ -3,6 +3,7 @@
 Addresses are bech32m text, keys hexadecimal, amounts and voting powers decimal strings, all other numbers plain.
 """
 
+from functools import cache
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -73,9 +74,10 @@ def _bad(field: str, why: str) -> Refused:
 
 def genesis_to_json(genesis: Genesis) -> bytes:
     """Return the document form, indented UTF-8 text that ends with a newline."""
+    text = cache(encode_address)  # owners repeat, and bech32m is slow
 
     def holding(one: GenesisBalance | GenesisOutput) -> _HoldingForm:
-        return _HoldingForm(encode_address(one.owner), one.symbol, str(one.amount))
+        return _HoldingForm(text(one.owner), one.symbol, str(one.amount))
 
     asdict = msgspec.structs.asdict
     form = _GenesisForm(

@@ -18,7 +18,7 @@ from state.types import NATIVE, Address, Amount, Height, TxId, WtxId
 OWNERS = tuple(Address(sha3_256(bytes([number])).digest()) for number in range(5))
 COUNTER = b"chain/counter"
 START_OUTPUTS = 60
-# Any point on the curve and any Falcon header byte make a key that the genesis rules accept.
+# A Falcon key of zeros: canonical in form, and nobody's.
 KEY = bytes([Scheme.FALCON, 0x0A]) + bytes(1792)
 
 GENESIS = Genesis(
