@@ -81,14 +81,13 @@ class Mesh:
         frame = framed(payload)
         return sum(self._send(peer_id, channel, frame) for peer_id in self._live)
 
-    async def request(self, peer_id: PeerId, payload: bytes, timeout: float) -> AsyncIterator[bytes]:
-        """See `Network`."""
+    def request(self, peer_id: PeerId, payload: bytes, timeout: float) -> AsyncIterator[bytes]:
+        """See `Network`. CONNECTION_LOST for an unknown peer comes at once, all else from the iterator."""
         peer = self._live.get(peer_id)
         if peer is None:
             raise Refused(Reason.CONNECTION_LOST, f"no connection with {peer_id.hex()[:16]}")
         self._counters.requests_sent += 1
-        async for part in peer.requests.ask(payload, timeout):
-            yield part
+        return peer.requests.ask(payload, timeout)
 
     def peers(self) -> tuple[PeerInfo, ...]:
         """See `Network`."""

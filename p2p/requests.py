@@ -222,14 +222,13 @@ class Requests:
                 raise Refused(Reason.TIMED_OUT, f"no request slot for {timeout} s") from None
 
     async def _next_part(self, question: _Question, timeout: float) -> bytes | None:
-        if question.parts:
-            return question.parts.popleft()
-        with trio.move_on_after(timeout if not question.outcome else 0):
-            while not question.parts and not question.outcome:
-                if self._connection.gone.is_set():
-                    raise Refused(Reason.CONNECTION_LOST, self._connection.ended[1] or "the connection ended")
-                question.news = trio.Event()
-                await question.news.wait()
+        if not question.parts and not question.outcome:
+            with trio.CancelScope(deadline=trio.current_time() + timeout):
+                while not question.parts and not question.outcome:
+                    if self._connection.gone.is_set():
+                        raise Refused(Reason.CONNECTION_LOST, self._connection.ended[1] or "the connection ended")
+                    question.news = trio.Event()
+                    await question.news.wait()
         if question.parts:
             return question.parts.popleft()
         if not question.outcome:

@@ -188,6 +188,11 @@ class Connection:
 
     # ---- for the endpoint
 
+    @property
+    def waiting(self) -> bool:
+        """True if a queue holds bytes."""
+        return any(box.waiting for _, box in self._outgoing)
+
     def process(self) -> None:
         """Take what the core has for us. Whatever a peer's bytes break ends this connection alone."""
         self._guarded(self.core.drain, self)

@@ -28,6 +28,10 @@ BATCH: Final = 128
 """Datagrams taken off the socket before anything is answered."""
 BURST: Final = 0.0001
 """Seconds: what follows an urgent send so soon is gathered, and shares datagrams."""
+GATHER: Final = 0.0002
+"""Seconds that an ACK waits for the node's answer."""
+MANY: Final = 8
+"""Datagrams of one turn that are acknowledged at once."""
 MIN_FIRST_DATAGRAM: Final = 1200
 """RFC 9000, section 14.1."""
 
@@ -58,6 +62,10 @@ class Endpoint:
         self._pending: dict[Connection, str] = {}
         self._pending_prefixes: Counter[str] = Counter()
         self._dirty: set[Connection] = set()
+        """Have something to send at the end of this scheduler pass."""
+        self._quiet: set[Connection] = set()
+        """Have at most an ACK to send: it waits a moment for data that takes it along."""
+        self._earliest = math.inf
         self._lot = trio.lowlevel.ParkingLot()
         self._pumping = False
         self._sleep = trio.CancelScope()
@@ -107,7 +115,6 @@ class Endpoint:
         if urgent and not self._pumping:
             now = trio.current_time()
             if now - connection.last_sent > BURST:
-                self._dirty.discard(connection)
                 self._flush(connection, now)
                 return
         self._dirty.add(connection)
@@ -143,24 +150,29 @@ class Endpoint:
 
     async def _pump(self) -> list[Connection]:
         """One turn: wait, receive, run timers, answer. Return the newcomers."""
-        earliest = min((connection.deadline for connection in self._connections), default=math.inf)
-        with trio.CancelScope(deadline=earliest) as self._sleep:
+        self._earliest = min((connection.deadline for connection in self._connections), default=math.inf)
+        gathering = trio.current_time() + GATHER if self._quiet else math.inf
+        with trio.CancelScope(deadline=min(self._earliest, gathering)) as self._sleep:
             await trio.lowlevel.wait_readable(self._socket)
         now = trio.current_time()
         self._pumping = True
         try:
             newcomers, batches = self._receive(now)
-            touched = self._dirty
+            due, self._quiet = self._quiet | self._dirty, set()
             self._dirty = set()
             for (connection, address), datagrams in batches.items():
-                if self._digest(connection, address, datagrams, now):
-                    touched.add(connection)
+                if not self._digest(connection, address, datagrams, now):
+                    continue
+                if len(datagrams) < MANY and connection.handshaken.is_set() and not connection.waiting:
+                    self._quiet.add(connection)
+                else:
+                    due.add(connection)
             for connection in [c for c in self._connections if c.deadline <= now]:
                 self._tick(connection, now)
-                touched.add(connection)
-            touched |= self._dirty
+                due.add(connection)
+            due |= self._dirty
             self._dirty = set()
-            for connection in touched:
+            for connection in due:
                 self._flush(connection, now)
         finally:
             self._pumping = False
@@ -218,6 +230,11 @@ class Endpoint:
     def _flush(self, connection: Connection, now: float) -> None:
         if connection not in self._connections:
             return
+        self._dirty.discard(connection)
+        if connection in self._quiet:
+            self._quiet.discard(connection)
+            if not self._quiet:
+                self._sleep.deadline = self._earliest
         try:
             starved = True
             while starved:
@@ -256,6 +273,7 @@ class Endpoint:
         if connection.handshaken.is_set() and not connection.gone.is_set():
             timer = min(timer, connection.last_sent + self._keep_alive)
         connection.deadline = timer
+        self._earliest = min(self._earliest, timer)
         if timer < self._sleep.deadline:
             self._sleep.deadline = timer
 
@@ -309,6 +327,7 @@ class Endpoint:
             self.route(connection_id, connection, retired=True)
         self._connections.discard(connection)
         self._dirty.discard(connection)
+        self._quiet.discard(connection)
         connection.deadline = math.inf
         if not connection.gone.is_set():
             connection.lose("no packet of it could be read")

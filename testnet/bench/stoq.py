@@ -2,8 +2,9 @@
 
 Two processes on ::1 each time, with the same datagram size and the same key exchange (X25519MLKEM768):
 
-    request   1 kB there and back, one after another: STOQ's `request` on SYNC, the bare core's bytes on one stream
-    parallel  the same with sixteen at a time
+    frame     1 kB there and back, one after another: STOQ's frames on CONSENSUS, the bare core's bytes on one stream
+    request   the same by STOQ's `request` on SYNC, which adds ids, an end, a timeout and concurrency
+    parallel  sixteen requests at a time; the bare core's are one write of 16 kB, so there is no ratio
     bulk      one large answer: STOQ's frames of 256 kB with credit, the bare core's bytes
 
 The runs of the stacks alternate, and each figure is the median of them. The reference of STOQ is the bare core; the
@@ -29,7 +30,7 @@ import trio
 from crypto.keys import SecretKey
 from p2p.config import CoreName, NetworkConfig
 from p2p.mesh import Mesh, open_network
-from p2p.network import PeerAddress, PeerConnected, PeerId, RequestReceived
+from p2p.network import Channel, FrameReceived, PeerAddress, PeerConnected, PeerId, RequestReceived
 from p2p.stoq.cores import Address, Core, CoreSettings, make_core, read_first_packet
 from p2p.stoq.tls import make_certificate
 from state.types import ChainId
@@ -58,6 +59,7 @@ class Bare:
         self.arrived = 0
         self.news = trio.Event()
         self.room = trio.Event()
+        self.sleep = trio.CancelScope()
 
     def on_handshake(self, alpn: str | None) -> None:
         """See Sink."""
@@ -79,12 +81,13 @@ class Bare:
         for core in self.cores:
             for data, address in core.transmit(trio.current_time()):
                 self.sock.sendto(data, address)
+            self.sleep.deadline = min(self.sleep.deadline, core.timer() or 1e18)
 
     async def pump(self) -> None:
         """Receive and run timers until cancelled."""
         while True:
             timer = min((core.timer() or 1e18 for core in self.cores), default=1e18)
-            with trio.CancelScope(deadline=timer):
+            with trio.CancelScope(deadline=timer) as self.sleep:
                 await trio.lowlevel.wait_readable(self.sock)
             now = trio.current_time()
             datagrams: list[bytes] = []
@@ -183,7 +186,7 @@ async def bare_client(core: CoreName, datagram_size: int, port: int) -> AsyncIte
             bare.flush()
             await bare.until(size)
 
-        yield Asker(request, bulk)
+        yield Asker(request, request, bulk)
         nursery.cancel_scope.cancel()
 
 
@@ -200,6 +203,7 @@ async def serve_stoq(core: CoreName, datagram_size: int) -> None:
     async with open_network(stoq_config(core, datagram_size), SecretKey.generate(), CHAIN) as mesh:
         ready(mesh.port, mesh.peer_id.hex())
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(echo_frames, mesh)
             async for event in mesh.bulk_events:
                 if isinstance(event, RequestReceived):
                     size = int.from_bytes(event.payload[:8], "big")
@@ -208,6 +212,13 @@ async def serve_stoq(core: CoreName, datagram_size: int) -> None:
                     else:
                         await event.reply.send(event.payload)
                         await event.reply.end()
+
+
+async def echo_frames(mesh: Mesh) -> None:
+    """Send every frame back."""
+    async for event in mesh.consensus_events:
+        if isinstance(event, FrameReceived):
+            mesh.send(event.peer_id, event.channel, event.payload)
 
 
 async def answer_bulk(event: RequestReceived, size: int) -> None:
@@ -226,6 +237,10 @@ async def stoq_client(core: CoreName, datagram_size: int, port: int, peer: str) 
         while not isinstance(await mesh.consensus_events.receive(), PeerConnected):
             pass
 
+        async def frame(lanes: int) -> None:
+            mesh.send(peer_id, Channel.CONSENSUS, REQUEST)
+            await mesh.consensus_events.receive()
+
         async def request(lanes: int) -> None:
             if lanes == 1:
                 await one(mesh, peer_id, REQUEST)
@@ -237,7 +252,7 @@ async def stoq_client(core: CoreName, datagram_size: int, port: int, peer: str) 
         async def bulk(size: int) -> None:
             await one(mesh, peer_id, size.to_bytes(8, "big") + REQUEST[8:])
 
-        yield Asker(request, bulk)
+        yield Asker(frame, request, bulk)
 
 
 async def one(mesh: Mesh, peer_id: PeerId, payload: bytes) -> None:
@@ -252,7 +267,11 @@ async def one(mesh: Mesh, peer_id: PeerId, payload: bytes) -> None:
 class Asker:
     """What a client can do, whatever the stack."""
 
-    def __init__(self, request: Callable[[int], Awaitable[None]], bulk: Callable[[int], Awaitable[None]]) -> None:
+    def __init__(
+        self, frame: Callable[[int], Awaitable[None]], request: Callable[[int], Awaitable[None]],
+        bulk: Callable[[int], Awaitable[None]],
+    ) -> None:  # fmt: skip
+        self.frame = frame
         self.request = request
         self.bulk = bulk
 
@@ -264,12 +283,13 @@ async def measure(stack: str, core: CoreName, datagram_size: int, megabytes: int
     )
     found: Result = {}
     async with client as asker:
-        for lanes, name in ((1, "request"), (PARALLEL, "parallel")):
+        for lanes, name in ((1, "frame"), (1, "request"), (PARALLEL, "parallel")):
+            ask = asker.frame if name == "frame" else asker.request
             for _ in range(20):
-                await asker.request(lanes)
+                await ask(lanes)
             count, start, cpu = 0, time.perf_counter(), time.process_time()
             while time.perf_counter() - start < SECONDS:
-                await asker.request(lanes)
+                await ask(lanes)
                 count += lanes
             found[name] = count / (time.perf_counter() - start)
             found[f"{name} cpu"] = (time.process_time() - cpu) / count * 1e6
@@ -345,11 +365,12 @@ def main(megabytes: int = 16, datagram_size: int = 1452) -> list[Result]:
     libp2p = libp2p_figures(max(1, megabytes // 8))
 
     def median(stack: str, core: CoreName, name: str) -> float:
-        return statistics.median(run[name] for run in runs[stack, core])
+        return statistics.median(float(run[name]) for run in runs[stack, core])
 
     results: list[Result] = []
     for core in CoreName:
-        for name, unit in (("request", "1/s"), ("parallel", "1/s"), ("bulk", "MB/s")):
+        results.append(row(f"stoq {core} parallel", median("stoq", core, "parallel"), "1/s", None, "16 at a time"))
+        for name, unit in (("frame", "1/s"), ("request", "1/s"), ("bulk", "MB/s")):
             bare, stoq = median("bare", core, name), median("stoq", core, name)
             cpu_unit = "ms client CPU/MB" if name == "bulk" else "us client CPU"
             cpus = median("bare", core, f"{name} cpu"), median("stoq", core, f"{name} cpu")
