@@ -212,8 +212,8 @@ class HeightRun:
             self._own_proposals.setdefault(round, proposal)
         if held:
             accused = self.tip.validators.validators[self._proposer(round)].address
+            # unlike votes, not broadcast: each may be a megabyte, and the relay brings both to who lacks one
             effects.append(RecordEvidence(duplicate_proposal(accused, held[0], proposal)))
-            effects += [Broadcast(held[0]), Broadcast(proposal)]
         self._keep(proposal)
         if round == 0 and not self._machine.started:
             effects += self._do(self._machine.start(Round(0)))
