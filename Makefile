@@ -55,7 +55,7 @@ layers: venv
 	@$(BIN)/lint-imports
 
 bench: venv
-	@$(BIN)/python -m testnet.bench all
+	@$(BIN)/nexus bench all
 
 sim: venv
 	@$(BIN)/python -m tests.consensus.simulate --seed $(SEED) --runs $(RUNS)

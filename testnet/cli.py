@@ -24,7 +24,7 @@ DEFAULT_ROOT: Final = Path.home() / ".nexus-testnet"
 REFRESH: Final = 1.0
 """Seconds between two looks of the live table."""
 
-app = typer.Typer(help="Run a network of real nodes on this machine.", no_args_is_help=True)
+app = typer.Typer(help="Run a network of real nodes on this machine.", no_args_is_help=True, add_completion=False)
 HomeOption = Annotated[Path, typer.Option("--home", help="The testnet's folder.")]
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="node2, or 2.")]
 _console = make_console()

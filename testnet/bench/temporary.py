@@ -1,0 +1,38 @@
+"""A testnet for the length of a measurement or a test."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from testnet.create import create_network
+from testnet.network import LocalNetwork
+from testnet.view import look
+
+
+@contextmanager
+def running_network(size: int = 4) -> Iterator[LocalNetwork]:
+    """Make and start a network in a temporary folder; stop and remove it at the end.
+
+    Raises:
+        Refused: NODE_DIED, TIMED_OUT.
+    """
+    root = Path(tempfile.mkdtemp(prefix="nexus-testnet-"))
+    try:
+        create_network(root, size)
+        network = LocalNetwork(root)
+        try:
+            network.start_all()
+            network.wait_until(lambda: connected(network), "the nodes start and find each other")
+            yield network
+        finally:
+            LocalNetwork(root).stop_all()
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def connected(network: LocalNetwork) -> bool:
+    """Return whether every node answers and has a connection with every other."""
+    rows = look(network)
+    return all(row.state == "running" and row.peers == len(rows) - 1 for row in rows)
