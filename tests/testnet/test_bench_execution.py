@@ -10,7 +10,7 @@ def test_execution_bench_measures_every_step(tmp_path: Path) -> None:
     assert list(results) == [
         "execution cold", "execution checked", "execution bare", "proof size", "proof verify"
     ]  # fmt: skip
-    steps = ["decode", "stateless", "signatures", "execute", "tree", "rows", "batch and sync"]
+    steps = ["decode", "stateless", "signatures", "execute", "tree", "rows", "batch and sync", "background"]
     for name in ("cold", "checked", "bare"):
         assert list(results[f"execution {name}"]["split_us"]) == steps
     assert all(result["value"] > 0 and result["ratio"] > 0 for result in results.values())
