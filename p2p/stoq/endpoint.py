@@ -65,7 +65,6 @@ class Endpoint:
         """Have something to send at the end of this scheduler pass."""
         self._quiet: set[Connection] = set()
         """Have at most an ACK to send: it waits a moment for data that takes it along."""
-        self._earliest = math.inf
         self._lot = trio.lowlevel.ParkingLot()
         self._pumping = False
         self._sleep = trio.CancelScope()
@@ -150,9 +149,9 @@ class Endpoint:
 
     async def _pump(self) -> list[Connection]:
         """One turn: wait, receive, run timers, answer. Return the newcomers."""
-        self._earliest = min((connection.deadline for connection in self._connections), default=math.inf)
+        earliest = min((connection.deadline for connection in self._connections), default=math.inf)
         gathering = trio.current_time() + GATHER if self._quiet else math.inf
-        with trio.CancelScope(deadline=min(self._earliest, gathering)) as self._sleep:
+        with trio.CancelScope(deadline=min(earliest, gathering)) as self._sleep:
             await trio.lowlevel.wait_readable(self._socket)
         now = trio.current_time()
         self._pumping = True
@@ -231,10 +230,7 @@ class Endpoint:
         if connection not in self._connections:
             return
         self._dirty.discard(connection)
-        if connection in self._quiet:
-            self._quiet.discard(connection)
-            if not self._quiet:
-                self._sleep.deadline = self._earliest
+        self._quiet.discard(connection)
         try:
             starved = True
             while starved:
@@ -273,7 +269,6 @@ class Endpoint:
         if connection.handshaken.is_set() and not connection.gone.is_set():
             timer = min(timer, connection.last_sent + self._keep_alive)
         connection.deadline = timer
-        self._earliest = min(self._earliest, timer)
         if timer < self._sleep.deadline:
             self._sleep.deadline = timer
 

@@ -51,9 +51,9 @@ VIOLATIONS = {
 
 
 @pytest.mark.parametrize("name", VIOLATIONS)
-async def test_a_broken_rule_ends_that_connection_alone(cores: Cores, name: str) -> None:
+async def test_a_broken_rule_ends_that_connection_alone(listener: Cores, name: str) -> None:
     stream_id, data = VIOLATIONS[name]
-    async with two_nodes(*cores) as (a, b), stranger(b, node_key(2), CHAIN, cores[0]) as party:
+    async with two_nodes(*listener) as (a, b), stranger(b, node_key(2), CHAIN, listener[0]) as party:
         await party.authenticate(b)
         party.write(stream_id, data)
         assert await ending(party) is Reason.PROTOCOL_VIOLATION
@@ -65,10 +65,10 @@ async def test_a_broken_rule_ends_that_connection_alone(cores: Cores, name: str)
 
 
 @pytest.mark.parametrize("data", [b"\xc1", b"\x93\x01\x02", b"\x81\xa1a\x01", b"\x93\x03\x01\xcd\x00\x05"])
-async def test_malformed_control_messages(cores: Cores, data: bytes) -> None:
-    async with open_network(settings(cores[1]), node_key(1), CHAIN) as b:
+async def test_malformed_control_messages(listener: Cores, data: bytes) -> None:
+    async with open_network(settings(listener[1]), node_key(1), CHAIN) as b:
         for first in (b"", b"authenticated"):
-            async with stranger(b, SecretKey.generate(), CHAIN, cores[0]) as party:
+            async with stranger(b, SecretKey.generate(), CHAIN, listener[0]) as party:
                 if first:
                     await party.authenticate(b)
                 party.write(0, framed(data))
@@ -76,12 +76,12 @@ async def test_malformed_control_messages(cores: Cores, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("stream_id", [CONSENSUS_STREAM, 14, 4])
-async def test_nothing_is_taken_before_authentication(cores: Cores, stream_id: int) -> None:
-    async with open_network(settings(cores[1]), node_key(1), CHAIN) as b:
-        async with stranger(b, node_key(0), CHAIN, cores[0]) as party:
+async def test_nothing_is_taken_before_authentication(listener: Cores, stream_id: int) -> None:
+    async with open_network(settings(listener[1]), node_key(1), CHAIN) as b:
+        async with stranger(b, node_key(0), CHAIN, listener[0]) as party:
             party.write(stream_id, framed(b"early"))
             assert await ending(party) is Reason.PROTOCOL_VIOLATION
-        async with stranger(b, node_key(0), CHAIN, cores[0]) as party:
+        async with stranger(b, node_key(0), CHAIN, listener[0]) as party:
             party.connection.say(Credit(1, 1 << 40))
             assert await ending(party) is Reason.PROTOCOL_VIOLATION
         assert b.consensus_events.statistics().current_buffer_used == 0

@@ -1,6 +1,6 @@
 """Wire messages: round trips, sizes, cutting and joining, and hostile bytes."""
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
