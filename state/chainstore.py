@@ -315,7 +315,6 @@ class ChainStore(BlockArchive):
                 values.drop(key)
             else:
                 values.put(key, after)
-        values.trim()
         self._meta = prepared.meta
         self._recent[self.height] = prepared.changes
         for old in [number for number in self._recent if number <= self._tree.oldest_height]:

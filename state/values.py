@@ -42,6 +42,8 @@ class ValueCache:
         self.drop(key)
         self._values[key] = value
         self._bytes += ENTRY_BYTES + len(key) + len(value or b"")
+        if self._bytes > self._max_bytes:
+            self._trim()
 
     def drop(self, key: bytes) -> None:
         """Forget a record."""
@@ -49,10 +51,8 @@ class ValueCache:
         if not isinstance(value, Missing):
             self._bytes -= ENTRY_BYTES + len(key) + len(value or b"")
 
-    def trim(self) -> None:
+    def _trim(self) -> None:
         """Forget the oldest entries beyond the bound, and some more, so that it is seldom needed."""
-        if self._bytes <= self._max_bytes:
-            return
         surplus = self._bytes - self._max_bytes + self._max_bytes // 16
         victims = []
         for key, value in self._values.items():

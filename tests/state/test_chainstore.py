@@ -130,6 +130,17 @@ def check_height(chain: Chain, height: int) -> None:
         assert verify_state_proof(root, key, chain.chain.prove(key, Height(height))) == value
 
 
+def test_a_restart_rebuilds_at_least_one_height(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A light client always asks for the height before the last."""
+    monkeypatch.setattr("state.chainstore.REPLAY_BUDGET", 1)
+    chain = Chain(store, TIGHT)
+    chain.grow(6)
+    chain.reopen()
+    assert chain.chain.oldest_provable == 5
+    check_height(chain, 5)
+    check_height(chain, 6)
+
+
 @pytest.mark.parametrize("restart", [False, True])
 def test_recent_heights(store: Store, restart: bool) -> None:
     chain = Chain(store, TIGHT)

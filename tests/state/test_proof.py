@@ -124,5 +124,19 @@ def test_an_inner_node_that_should_be_a_page_is_refused() -> None:
     assert refused(root, key, StateProof((), page, (bytes(node), bytes(child)))) is Reason.BAD_PROOF
 
 
+def test_an_inner_node_with_another_count_than_its_parent_says_is_refused() -> None:
+    for said, fine in ((2000, True), (2001, False), (0, False)):
+        child = bytearray(EMPTY_NODE)
+        set_child(child, (state_key(PRESENT)[0] & 15) ^ 1, bytes([7]) * 32, 2000)
+        node = bytearray(EMPTY_NODE)
+        set_child(node, state_key(PRESENT)[0] >> 4, digest(Label.STATE_NODE, bytes(child)), said)
+        root = digest(Label.STATE_NODE, bytes(node))
+        made = StateProof((), b"", (bytes(node), bytes(child)))
+        if fine:
+            assert verify_state_proof(root, PRESENT, made) is None
+        else:
+            assert refused(root, PRESENT, made) is Reason.BAD_PROOF
+
+
 def _swap(planting: tuple[bytes, StateProof], key: bytes) -> tuple[bytes, bytes, StateProof]:
     return planting[0], key, planting[1]

@@ -84,6 +84,24 @@ def test_crossing_the_page_size_and_back() -> None:
     assert tree.root == root_of({})
 
 
+def test_proofs_from_before_a_node_became_a_page_and_back() -> None:
+    crowd = [key for key in KEYS if key.startswith(b"crowd")][:34]
+    view = Records({})
+    tree = StateTree.load(view, Height(0), TIGHT)
+    first, second = crowd[:2]
+    blocks: list[dict[bytes, bytes | None]] = [
+        dict.fromkeys(crowd, b"x"), {first: None, second: None}, {first: b"y"}, {second: b"y"}
+    ]
+    past = []
+    for changes in blocks:
+        root = write(tree, view, changes)
+        past.append((root, dict(view.records)))
+    for height, (root, records) in enumerate(past, start=1):
+        for key in crowd:
+            value = records.get(key)
+            assert verify_state_proof(root, key, tree.prove(key, Height(height), value)) == value
+
+
 def test_rewriting_a_value_changes_the_root_and_removing_an_absent_record_does_not() -> None:
     view = Records({b"a": b"1", b"b": b"2"})
     tree = StateTree.load(view, Height(0))
@@ -167,12 +185,12 @@ def test_a_page_is_checked_against_its_parent() -> None:
     view = Records(dict.fromkeys(KEYS, b"x"))
     tree = StateTree.load(view, Height(0), TIGHT)
     root = tree.root
-    view.records[KEYS[0]] = b"y"  # behind the tree's back
+    view.records[KEYS[-1]] = b"y"  # behind the tree's back, and met after other pages have changed
     with pytest.raises(Refused) as refused:
         tree.update(Height(1), [(state_key(key), b"z") for key in KEYS])
     assert refused.value.reason is Reason.CORRUPT_DATABASE
     assert (tree.root, tree.height) == (root, 0)
-    view.records[KEYS[0]] = b"x"
+    view.records[KEYS[-1]] = b"x"
     assert write(tree, view, dict.fromkeys(KEYS, b"z")) == root_of(view.records)
 
 
