@@ -88,6 +88,6 @@ def _split_enough(
         if not large:
             raise Refused(Reason.INSUFFICIENT_FUNDS, f"sender {index} has no large coin left to split")
         body = split_body(terms, Address(key.address), large.pop(), SPLIT)
-        splits.append(Unsigned(index, body, unknown and not splits))
+        splits.append(Unsigned(index, body, unknown))
         made += pieces_of(body, SPLIT)
     return small + made + large, splits

@@ -34,7 +34,7 @@ def answer(plan: CatchUp, ticket: int, first: int, last: int) -> None:
 
 
 def heights(plan: CatchUp, tip: int) -> list[int]:
-    taken = []
+    taken: list[int] = []
     while (found := plan.take(Height(tip))) is not None:
         tip += 1
         taken.append(found[0].block.header.height)
