@@ -20,8 +20,8 @@ def test_frames_come_out_as_they_went_in_however_they_are_cut(payloads: list[byt
     while data := outbox.take(cuts[turn % len(cuts)]):
         turn += 1
         inbox.feed(data)
-        while (payload := inbox.pop()) is not None:
-            out.append(payload)
+        while (whole := inbox.pop()) is not None:
+            out.append(whole)
     assert out == payloads and outbox.waiting == 0
 
 
