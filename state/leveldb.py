@@ -17,8 +17,9 @@ from state.store import Write
 BLOCK_CACHE_BYTES: Final = 16 << 20
 """Decoded table blocks that LevelDB keeps; records that are in use sit in the chain's own cache above."""
 WRITE_BUFFER_BYTES: Final = 32 << 20
-"""Size of the in-memory table before it goes to disk. At 1,000,000 outputs 8 MiB cost 137 us of compaction a transaction,
-32 MiB 57 us; the price is some 50 MB of memory and a longer restart."""
+"""Size of the in-memory table before it goes to disk. At 1,000,000 outputs 8 MiB cost 137 us of compaction for each
+transaction, 32 MiB 57 us; the price is some 50 MB of memory and a longer restart.
+"""
 FILE_BYTES: Final = 8 << 20
 """Size of a table file. A block adds 2-3 MB, so LevelDB's own 2 MiB would make many files and compactions."""
 BLOOM_BITS: Final = 10
