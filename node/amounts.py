@@ -1,4 +1,4 @@
-"""Amounts as people write them: `1.5nxs`, `1500000unxs`, `25gold`, `25gold@nx1...`, or `25` and an asset id."""
+"""Amounts and outputs as people write them: `1.5nxs`, `1500000unxs`, `25gold`, `25gold@nx1...`, or `25` and an asset id."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ from typing import Final
 from crypto.address import decode_address
 from crypto.errors import Reason, Refused
 from state.records import NATIVE_TEXT, asset_id
-from state.types import MAX_AMOUNT, NATIVE, Address, Amount, AssetId
+from state.transaction import OutPoint
+from state.types import MAX_AMOUNT, NATIVE, Address, Amount, AssetId, TxId
 
 NATIVE_SYMBOL: Final = "nxs"
 NATIVE_DECIMALS: Final = 6
@@ -52,18 +53,18 @@ def asset_of(unit: str, issuer: Address | None) -> AssetId:
     return asset_id(issuer, symbol)
 
 
-def to_smallest(quantity: Quantity, decimals: int) -> Amount:
+def to_smallest(quantity: Quantity, decimals: int, least: int = 1) -> Amount:
     """Return a quantity in the asset's smallest unit; `unxs` is one already.
 
     Raises:
-        Refused: AMOUNT_OUT_OF_RANGE for zero, too much, or more decimal places than the asset has.
+        Refused: AMOUNT_OUT_OF_RANGE for less than `least`, too much, or more decimal places than the asset has.
     """
     scale = 0 if quantity.unit == NATIVE_TEXT else decimals
     amount = Decimal(quantity.number).scaleb(scale)
     if amount != int(amount):
         raise Refused(Reason.AMOUNT_OUT_OF_RANGE, f"{quantity.unit} has {scale} decimal places, not more")
-    if not 0 < amount <= MAX_AMOUNT:
-        raise Refused(Reason.AMOUNT_OUT_OF_RANGE, f"{quantity.number}{quantity.unit} is not 1 to {MAX_AMOUNT} units")
+    if not least <= amount <= MAX_AMOUNT:
+        raise Refused(Reason.AMOUNT_OUT_OF_RANGE, f"{quantity.number} is not {least} to {MAX_AMOUNT} units")
     return Amount(int(amount))
 
 
@@ -72,3 +73,11 @@ def format_amount(amount: int, decimals: int = NATIVE_DECIMALS, symbol: str = NA
     whole, part = divmod(amount, 10**decimals)
     fraction = f"{part:0{decimals}d}".rstrip("0") if decimals else ""
     return f"{whole}.{fraction}{symbol}" if fraction else f"{whole}{symbol}"
+
+
+def parse_outpoint(text: str) -> OutPoint:
+    """Return the output that TXID:INDEX names. Raises Refused(BAD_ARGUMENT)."""
+    found = re.fullmatch("([0-9a-f]{64}):(0|[1-9][0-9]{0,9})", text)
+    if found is None or int(found[2]) >= 2**32:
+        raise Refused(Reason.BAD_ARGUMENT, f"{text!r} is not TXID:INDEX, 64 hexadecimal digits and a number")
+    return OutPoint(TxId(bytes.fromhex(found[1])), int(found[2]))

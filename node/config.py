@@ -67,7 +67,9 @@ ALIASES: Final[Mapping[str, str]] = MappingProxyType({
 })
 """Environment names from before this node; NEXUS_<KEY> goes first."""
 PREFIX: Final = "NEXUS_"
-FOREIGN: Final = frozenset({"NEXUS_HOME", "NEXUS_VECTORS", "NEXUS_PASSWORD"})
+FOREIGN: Final = frozenset({
+    "NEXUS_HOME", "NEXUS_VECTORS", "NEXUS_PASSWORD", "NEXUS_NODE", "NEXUS_OUTPUT", "NEXUS_FROM", "NEXUS_DEBUG",
+})
 """NEXUS_* names that are no settings: the CLI and the tests read them."""
 
 

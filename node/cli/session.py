@@ -1,10 +1,10 @@
 """What every command shares: where the home is, which node to ask, and how to print."""
 
 import dataclasses
-import functools
 import inspect
 import os
 import sys
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,6 +18,7 @@ from crypto.errors import Refused
 
 DEFAULT_HOME: Final = Path.home() / ".nexus"
 DEFAULT_NODE: Final = "http://[::1]:8000"
+CONFIG_FILE: Final = "config.toml"
 
 
 class Form(StrEnum):
@@ -35,11 +36,24 @@ class Session:
         home: the node's folder, which need not exist.
         node: URL of the node to ask; empty for the one whose home this is.
         output: how to print.
+        recorded: a recorded answer to read instead of asking a node, for `light verify`.
     """
 
     home: Path
     node: str
     output: Form
+    recorded: Path | None = None
+
+    @property
+    def url(self) -> str:
+        """URL of the node to ask: as told, else that of the node whose home this is, else the usual one."""
+        if self.node:
+            return self.node
+        try:
+            settings = tomllib.loads((self.home / CONFIG_FILE).read_text("utf-8"))
+        except (OSError, ValueError):
+            return DEFAULT_NODE
+        return f"http://[{settings.get('api_host', '::1')}]:{settings.get('api_port', 8000)}"
 
     def show(self, value: Any) -> None:
         """Print a result: a struct, a mapping, a list of either, or a plain value."""
@@ -123,35 +137,50 @@ _SHARED: Final[Mapping[str, Any]] = {
 }
 
 
-def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def command(
+    app: typer.Typer, name: str | None = None, shared: Mapping[str, inspect.Parameter] | None = None,
+    wrap: Callable[..., None] | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function `(session, *own parameters)` as a command that also takes --home, --node and --output.
 
     Given after the command's name they go before those given to `nexus` itself.
-    """
 
-    def register(function: Callable[..., None]) -> Callable[..., None]:
+    Args:
+        app: where to register.
+        name: of the command; by default the function's.
+        shared: more options that a family of commands has in common.
+        wrap: called as `wrap(function, session, shared values, own values)` in place of the function.
+    """
+    family = dict(shared or {})
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
 
-        @functools.wraps(function)
         def run(ctx: typer.Context, **values: Any) -> None:
             given = {key: values.pop(key) for key in _SHARED}
             session: Session = ctx.find_root().obj
             session = dataclasses.replace(session, **{key: value for key, value in given.items() if value is not None})
-            function(session, **values)
+            if wrap is None:
+                function(session, **values)
+            else:
+                wrap(function, session, {key: values.pop(key) for key in family}, values)
 
         keyword = inspect.Parameter.KEYWORD_ONLY
-        shared = [
-            inspect.Parameter(key, keyword, default=None, annotation=kind) for key, kind in _SHARED.items()
-        ]
         parameters = [
             inspect.Parameter("ctx", keyword, annotation=typer.Context),
             *(parameter.replace(kind=keyword) for parameter in own),
-            *shared,
+            *family.values(),
+            *(inspect.Parameter(key, keyword, default=None, annotation=kind) for key, kind in _SHARED.items()),
         ]
+        run.__name__, run.__doc__ = function.__name__, function.__doc__
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        del run.__wrapped__
         app.command(name)(run)
         return function
 
     return register
+
+
+def option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    """Return an option that a family of commands shares, for `command`."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
