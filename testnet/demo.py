@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -30,8 +30,10 @@ from testnet.create import WALLET_PASSWORD, create_network
 from testnet.network import LocalNetwork
 from testnet.outage import crash
 from testnet.purse import Purse
+from testnet.refusals import leaves
 from testnet.scenes import SCENES, Company, Scene, nxs, shown
 from testnet.stage import Stage, StepFailed
+from testnet.verified import light
 from testnet.view import as_table, look, make_console
 
 VALIDATORS: Final = 4
@@ -40,6 +42,7 @@ GIFT: Final = 1000
 ALL_SCENES: Final[dict[str, tuple[str, Scene]]] = {
     **SCENES,
     "crash": ("A power cut at one validator", crash),
+    "light": ("A light client that trusts no node", light),
 }
 
 
@@ -93,7 +96,7 @@ async def raised_network(stage: Stage, root: Path) -> AsyncGenerator[LocalNetwor
             network.wait_until, lambda: all(row.state == "running" and row.peers for row in look(network)), "the start"
         )
         rows = look(network)
-        stage.done("four processes, connected over QUIC with X25519MLKEM768", f"{sum(r.peers or 0 for r in rows)} ends")
+        stage.done("four processes, connected over QUIC with X25519MLKEM768", "each with all others")
         stage.console.print(as_table(rows))
         yield network
     finally:
@@ -187,15 +190,6 @@ def main() -> int:
     verdict = "[bold red]not everything" if stage.failed else "[bold green]everything"
     console.print(f"{verdict} went as it should[/] [dim]({time.monotonic() - begun:.0f} s)[/]")
     return 1 if stage.failed else 0
-
-
-def leaves(group: BaseExceptionGroup[Refused]) -> Iterator[Refused]:
-    """Yield the refusals in a group of groups."""
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from leaves(error)
-        else:
-            yield error
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from state.types import Address
 from testnet.coins import prepare_coins, terms_now
 from testnet.measure import Usage, falcon_verify_seconds, percentile, usage
 from testnet.network import LocalNetwork
+from testnet.refusals import leaves
 from testnet.senders import Unsigned, load_senders, payment_body, sign_all
 
 TICK: Final = 0.1
@@ -125,6 +126,9 @@ def run_load(
     if rate <= 0 or duration <= 0:
         raise Refused(Reason.BAD_ARGUMENT, "rate and duration have to be above 0")
     network.check_alive()
+    stopped = [member.name for member in network.members if not network.is_running(member)]
+    if stopped:
+        raise Refused(Reason.UNREACHABLE, f"{', '.join(stopped)} does not run; nexus testnet up starts it")
     keys = load_senders(network.root / "senders", senders)
     total = max(1, round(rate * duration))
     begun = time.perf_counter()
@@ -172,7 +176,20 @@ def sign_payments(
 async def _offer_and_follow(
     urls: Sequence[str], payments: Sequence[Payment], rate: float, watch: Watch, progress: Callable[[str], None]
 ) -> None:
-    """Send everything at its time while listening to all nodes, then wait for the rest to become final."""
+    """Send everything at its time while listening to all nodes, then wait for the rest to become final.
+
+    Raises:
+        Refused: if a node's events break off.
+    """
+    try:
+        await _run(urls, payments, rate, watch, progress)
+    except* Refused as group:
+        raise next(leaves(group)) from None
+
+
+async def _run(
+    urls: Sequence[str], payments: Sequence[Payment], rate: float, watch: Watch, progress: Callable[[str], None]
+) -> None:
     async with AsyncExitStack() as stack, trio.open_nursery() as listeners:
         clients = [await stack.enter_async_context(AsyncClient(url, timeout=30.0)) for url in urls]
         for place, client in enumerate(clients):
