@@ -1,4 +1,4 @@
-"""Amounts and outputs as people write them: `1.5nxs`, `1500000unxs`, `25gold`, `25gold@nx1...`, or `25` and an asset id."""
+"""Amounts and outputs as people write them: `1.5nxs`, `1500000unxs`, `25gold`, `25gold@nx1...`, an id as the unit."""
 
 import re
 from dataclasses import dataclass

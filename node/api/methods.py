@@ -169,7 +169,7 @@ class GetProof(Ask[shapes.ProofView], frozen=True):
 class QueryModule(Ask[shapes.QueryAnswer], frozen=True):
     """Ask a module by the name of its query, such as token/balance; parameters are text."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=64)]
+    name: Annotated[str, Meta(min_length=1, max_length=64, extra_json_schema={"examples": ["chain/params"]})]
     parameters: Annotated[dict[str, Annotated[str, Meta(max_length=1024)]], Meta(max_length=32)] = {}
     height: HeightText = LATEST
 

@@ -154,11 +154,11 @@ def _rpc_call(method: Method, parameters: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
         "additionalProperties": False,
-        "required": ["jsonrpc", "method", "id", *(["params"] if needed else [])],
+        "required": ["jsonrpc", "method", *(["params"] if needed else [])],
         "properties": {
             "jsonrpc": {"const": "2.0"},
             "method": {"const": method.name},
-            "id": {"type": ["string", "integer"]},
+            "id": {"type": ["string", "integer", "null"]},
             "params": {key: value for key, value in parameters.items() if key != "title"},
         },
     }

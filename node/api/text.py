@@ -20,7 +20,10 @@ class Decimal(int):
     """A 64-bit integer that is decimal text in JSON, because many readers of JSON keep only 53 bits."""
 
 
-Hex32 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", min_length=64, max_length=64)]
+Hex32 = Annotated[
+    str,
+    Meta(pattern="^[0-9a-f]{64}$", min_length=64, max_length=64, extra_json_schema={"format": "nexus-hash"}),
+]
 """A hash: 64 small hexadecimal digits."""
 AddressText = Annotated[
     str,
