@@ -14,7 +14,7 @@ from rich.table import Table
 
 from crypto.errors import Reason, Refused
 from node.cli.session import Form, Session
-from testnet.create import create_network
+from testnet.create import WALLET_PASSWORD, WALLETS, create_network
 from testnet.load import LoadReport, run_load
 from testnet.network import LocalNetwork, exists
 from testnet.senders import SENDERS
@@ -50,6 +50,7 @@ def up(
     except Refused:
         network.stop_all()
         raise
+    _progress.print(_hint(network), soft_wrap=True, markup=False)
     if detach:
         _show(ctx, network)
         return
@@ -59,6 +60,15 @@ def up(
         _progress.print("stopping")
     finally:
         network.stop_all()
+
+
+def _hint(network: LocalNetwork) -> str:
+    """Return how to use the network from another terminal."""
+    wallets, node = network.root / "wallets", network.members[0].url
+    return (
+        f"chain id {network.manifest.chain_id}; wallets {', '.join(WALLETS)} with the password {WALLET_PASSWORD!r}:\n"
+        f"  NEXUS_PASSWORD={WALLET_PASSWORD} nexus tx transfer bob 5nxs --from alice --home {wallets} --node {node}"
+    )
 
 
 def watch(network: LocalNetwork) -> None:
