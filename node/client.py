@@ -31,7 +31,10 @@ R = TypeVar("R")
 DEFAULT_URL: Final = "http://[::1]:8000"
 DEFAULT_TIMEOUT: Final = 10.0
 """Seconds without an answer."""
-MAX_EVENT: Final = 64 << 20
+MAX_EVENT: Final = 16 << 20
+"""Bytes of one event that are read at most."""
+MAX_ANSWER: Final = 512 << 20
+"""Bytes of one answer that are read at most: a genesis document is by far the largest."""
 MSGPACK: Final = "application/msgpack"
 JSON: Final = "application/json"
 Wait = Literal["accepted", "committed"]
@@ -72,7 +75,7 @@ def call_of_submission(raws: Sequence[bytes], wait: Wait, timeout: float) -> Cal
     return Call(BY_NAME["submit"], path, msgspec.msgpack.encode(list(raws)), MSGPACK, extra)
 
 
-def read_answer(method: Method, status: int, content: bytes) -> Any:
+def read_answer(method: Method, status: int, content: bytes | bytearray) -> Any:
     """Return the answer of a method. Raises Refused: the node's reason, or PROTOCOL_VIOLATION."""
     try:
         if status == 200:
@@ -91,6 +94,18 @@ def accepted(results: Sequence[Submission]) -> Submission:
     if not result.reason:
         return result
     raise refused_by(ErrorDetail(reason=result.reason, detail=result.detail))
+
+
+class _Body:
+    """An answer as it comes in: a node that is not trusted cannot fill our memory."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+
+    def add(self, part: bytes) -> None:
+        if len(self.content) + len(part) > MAX_ANSWER:
+            raise Refused(Reason.TOO_LARGE, f"the node's answer is over {MAX_ANSWER} bytes")
+        self.content += part
 
 
 class Client:
@@ -139,12 +154,14 @@ class Client:
         return accepted(self.submit([raw], wait=wait, timeout=timeout))
 
     def _send(self, call: Call) -> Any:
-        with _named_failures(self.url):
-            answer = self._http.request(
-                call.method.verb, call.path, content=call.content, headers={"content-type": call.content_type},
-                timeout=self._timeout + call.extra_time,
-            )
-        return read_answer(call.method, answer.status_code, answer.content)
+        with _named_failures(self.url), self._http.stream(
+            call.method.verb, call.path, content=call.content, headers={"content-type": call.content_type},
+            timeout=self._timeout + call.extra_time,
+        ) as answer:
+            body = _Body()
+            for part in answer.iter_bytes():
+                body.add(part)
+        return read_answer(call.method, answer.status_code, body.content)
 
 
 class AsyncClient:
@@ -207,11 +224,14 @@ class AsyncClient:
 
     async def _send(self, call: Call) -> Any:
         with _named_failures(self.url):
-            answer = await self._http.request(
+            async with self._http.stream(
                 call.method.verb, call.path, content=call.content, headers={"content-type": call.content_type},
                 timeout=self._timeout + call.extra_time,
-            )
-        return read_answer(call.method, answer.status_code, answer.content)
+            ) as answer:
+                body = _Body()
+                async for part in answer.aiter_bytes():
+                    body.add(part)
+        return read_answer(call.method, answer.status_code, body.content)
 
 
 class EventStream:

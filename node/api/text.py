@@ -46,7 +46,7 @@ def to_json(value: Any) -> bytes:
     return _encoder.encode(value)
 
 
-def from_json(raw: bytes, kind: Any) -> Any:
+def from_json(raw: bytes | bytearray, kind: Any) -> Any:
     """Return the value of JSON bytes. Raises msgspec.DecodeError or msgspec.ValidationError."""
     return msgspec.json.decode(raw, type=kind, dec_hook=_decode_hook)
 

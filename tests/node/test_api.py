@@ -8,6 +8,7 @@ import httpx
 import msgspec
 import pytest
 import trio
+from trio_websocket import open_websocket_url
 
 from apps.token.messages import Deposit, NewCoin
 from consensus.light import light_block_codec
@@ -15,11 +16,12 @@ from crypto.address import encode_address
 from crypto.errors import Reason, Refused
 from crypto.merkle import verify_inclusion
 from node.api import methods
+from node.api.answers import ANSWERS
 from node.api.methods import METHODS
 from node.api.server import bind_socket, serve_api
 from node.api.stream import BlockEvent, Subscribe, TransactionEvent
 from node.api.text import Decimal
-from node.client import AsyncClient, Client
+from node.client import AsyncClient, Client, read_answer
 from node.wallet import OwnCoin, call, message, transfer
 from state.genesis import genesis_codec, genesis_hash
 from state.proof import proof_codec, verify_state_proof
@@ -254,6 +256,37 @@ async def test_wrong_subscriptions_are_refused(tmp_path: Path) -> None:
             async with served.client.events(Subscribe(id="a"), Subscribe(id="a")):
                 pass
         assert caught.value.reason is Reason.CONFLICT
+
+
+async def test_garbage_on_the_websocket_is_answered_and_ends_nothing(tmp_path: Path) -> None:
+    async with served_node(tmp_path) as served, open_websocket_url(f"ws{served.url[4:]}/ws") as socket:
+        for garbage in ("", "{", "[]", '{"type":"dance"}', '{"type":"subscribe","id":"a","colour":1}', "null"):
+            await socket.send_message(garbage)
+            answer = msgspec.json.decode(await socket.get_message())
+            assert (answer["type"], answer["error"]["reason"]) == ("error", "malformed")
+        for command, told in (("subscribe", "subscribed"), ("unsubscribe", "unsubscribed")):
+            await socket.send_message(f'{{"type":"{command}","id":"a"}}')
+            assert msgspec.json.decode(await socket.get_message())["type"] == told
+
+
+async def test_a_fault_is_no_answer_and_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with served_node(tmp_path) as served:
+        monkeypatch.setitem(ANSWERS, "peers", lambda service, ask: 1 // 0)
+        assert await _refused(served.client, methods.GetPeers()) is Reason.INTERNAL
+        async with httpx.AsyncClient(base_url=served.url) as http:
+            status, answer = await _rpc(http, {"jsonrpc": "2.0", "id": 1, "method": "peers"})
+            assert (status, answer["error"]["reason"]) == (500, "internal")
+        assert (await served.client.ask(methods.GetStatus())).peers == 0
+
+
+@pytest.mark.parametrize(("status", "content"), [
+    (200, b""), (200, b"{}"), (200, b"\xff"), (500, b"<html>"), (404, b'{"error": {}}'),
+    (400, b'{"error": {"reason": "because", "detail": ""}}'), (302, b""),
+])
+def test_what_is_no_answer_is_refused(status: int, content: bytes) -> None:
+    with pytest.raises(Refused) as caught:
+        read_answer(methods.BY_NAME["status"], status, content)
+    assert caught.value.reason is Reason.PROTOCOL_VIOLATION
 
 
 async def test_openapi_names_every_method(tmp_path: Path) -> None:
