@@ -25,6 +25,8 @@ SLICE: Final = 32
 """Transactions checked in one go: about 5 ms of signatures."""
 RELAY_BATCH: Final = 64
 """Submitted transactions that go out at once, without waiting for more."""
+OWN_KEPT: Final = 8192
+"""Submitted transactions after which those that are no longer pending are forgotten."""
 FORM_FAULTS: Final = frozenset({
     Reason.MALFORMED, Reason.NOT_CANONICAL, Reason.TOO_LARGE, Reason.WRONG_CHAIN, Reason.WRONG_VERSION,
     Reason.SCRIPT_NOT_SUPPORTED, Reason.DUPLICATE_INPUT, Reason.SURPLUS_SIGNATURE, Reason.AMOUNT_OUT_OF_RANGE,
@@ -87,19 +89,19 @@ class Admission:
         view = self._view()
         batch = Slice([None] * len(raws), view.height, local)
         for index, raw in enumerate(raws):
-            wtxid = WtxId(wtx_id(raw))
             try:
-                decoded, admitted = self._check(raw, wtxid, view)
+                decoded = decode_transaction(raw)
+                admitted = self._check(decoded, view)
             except Refused as refused:
                 batch.results[index] = self._refuse(refused)
                 if refused.reason in FORM_FAULTS:
-                    self._blame(batch, wtxid, refused)
+                    self._blame(batch, WtxId(wtx_id(raw)), refused)
                 continue
-            if self._signatures.knows(wtxid, admitted.keys):
+            if self._signatures.knows(decoded.wtxid, admitted.keys):
                 self._signatures.hits += 1
                 batch.results[index] = self._enter(decoded, admitted, local)
             else:
-                self._checking.add(wtxid)
+                self._checking.add(decoded.wtxid)
                 batch.pending.append((index, decoded, admitted))
         return batch
 
@@ -125,12 +127,11 @@ class Admission:
             batch.results[index] = self._enter(decoded, admitted, batch.local)
         return tuple(result for result in batch.results if result is not None)
 
-    def _check(self, raw: bytes, wtxid: WtxId, view: View) -> tuple[Decoded, Admitted]:
-        self._mempool.check_new(wtxid)
-        if wtxid in self._checking:
+    def _check(self, decoded: Decoded, view: View) -> Admitted:
+        self._mempool.check_new(decoded.wtxid)
+        if decoded.wtxid in self._checking:
             raise Refused(Reason.ALREADY_KNOWN, "the same bytes are being checked")
-        decoded = decode_transaction(raw)
-        return decoded, check_for_admission(decoded, view, self._pending_fees(decoded))
+        return check_for_admission(decoded, view, self._pending_fees(decoded))
 
     def _pending_fees(self, decoded: Decoded) -> int:
         payload = decoded.body.payload
@@ -167,10 +168,15 @@ class Admission:
     def take_outbox(self) -> Iterator[bytes]:
         """Yield the frames with what waits to be passed on, and forget it."""
         raws, self._outbox = self._outbox, []
+        if len(self._own) > OWN_KEPT:
+            self._forget_gone()
         return transaction_frames(raws)
 
     def own_frames(self) -> Iterator[bytes]:
         """Yield frames with every pending transaction that was submitted here: for a peer that has just connected."""
-        self._own = {wtxid: None for wtxid in self._own if wtxid in self._mempool}
+        self._forget_gone()
         entries = (self._mempool.get(wtxid) for wtxid in self._own)
         return transaction_frames(entry.decoded.raw for entry in entries if entry is not None)
+
+    def _forget_gone(self) -> None:
+        self._own = {wtxid: None for wtxid in self._own if wtxid in self._mempool}

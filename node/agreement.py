@@ -40,6 +40,7 @@ from consensus.effects import (
 )
 from consensus.engine import Engine
 from consensus.log import BlockEntry, HeightEntry, decode_entries, encode_entry, entries_of, message_entry
+from consensus.round_machine import RoundStep
 from consensus.types import Commit, Evidence, Proposal, Vote, proposal_sign_bytes, vote_sign_bytes
 from crypto.errors import Reason, Refused
 from node.actions import Action, Disconnect, Halt, Publish, SendAll, Sign, StartTimer
@@ -188,6 +189,9 @@ class Agreement:
                 self._actions.append(Sign(effect, self._sign_bytes(effect)))
             case AppendLog(message):
                 self._log.append(encode_entry(message_entry(message)))
+                if self.engine.step.name == RoundStep.UNSTARTED.value:
+                    # A validator votes already, so it has work, even if that has not reached us.
+                    self._inputs.append(WorkAvailable())
             case PersistBlock(proposal):
                 self._persist(proposal)
             case BuildBlock(_, round, last_commit):

@@ -1,0 +1,225 @@
+"""Cores without trio: a clock that jumps, a network that delivers, disks that forget what was not synced.
+
+Votes are signed with a keyed hash, so that hundreds of rounds cost little; transactions carry real signatures.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
+
+from consensus.signing import SchemeVerifier
+from consensus.types import Proposal, Vote
+from crypto.errors import Refused
+from node.actions import (
+    Action,
+    Ask,
+    Disconnect,
+    Halt,
+    Publish,
+    Report,
+    Send,
+    SendAll,
+    Sign,
+    StartTimer,
+    SubmitResult,
+    Verify,
+)
+from node.chain import open_chain
+from node.compose import CoreSettings, compose
+from node.core import Core
+from node.mempool import Limits
+from node.serving import answers
+from p2p.network import Channel, PeerId
+from p2p.wire import ProposalMessage, VoteMessage, batch_codec, consensus_message_codec
+from state.genesis import Genesis
+from state.memory import MemoryStore
+
+LATENCY = 2
+SETTINGS = CoreSettings(Limits(), relay_delay=5)
+
+
+class FakeVerifier(SchemeVerifier):
+    """Knows keyed hashes beside real signatures."""
+
+    def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
+        if signature.startswith(b"fake"):
+            return signature[:36] == fake_signature(public_key, message)
+        return super().verify(public_key, message, signature)
+
+
+def fake_signature(public_key: bytes, message: bytes) -> bytes:
+    return b"fake" + hashlib.sha256(public_key + message).digest()
+
+
+@dataclass
+class MemoryLog:
+    """A log file that a crash cuts back to what was synced."""
+
+    content: bytes = b""
+    synced: bytes = b""
+
+    def read(self) -> bytes:
+        return self.content
+
+    def append(self, record: bytes) -> None:
+        self.content += record
+
+    def sync(self) -> None:
+        self.synced = self.content
+
+    def cut(self, length: int) -> None:
+        self.content = self.content[:length]
+        self.synced = self.synced[:length]
+
+    def crash(self, torn: int = 0) -> None:
+        """Keep what was synced, and `torn` bytes of what was not."""
+        self.content = self.synced + self.content[len(self.synced) :][:torn]
+        self.synced = self.content
+
+
+@dataclass
+class Machine:
+    """One node: its disk survives, its core does not. `life` tells answers to a dead core from those to the living."""
+
+    name: PeerId
+    key: bytes | None
+    store: MemoryStore = field(default_factory=MemoryStore)
+    log: MemoryLog = field(default_factory=MemoryLog)
+    life: int = 0
+    alive: list[Core] = field(default_factory=list)
+
+    @property
+    def core(self) -> Core:
+        return self.alive[0]
+
+
+class World:
+    """Some machines on one genesis, fully connected.
+
+    Attributes:
+        sent: every vote and proposal that left a machine.
+        drops: channels whose frames get lost.
+        on_action: called before each action; True makes its machine crash instead, actions behind it included.
+    """
+
+    def __init__(self, genesis: Genesis, keys: list[bytes | None]) -> None:
+        self.genesis = genesis
+        self.machines = [Machine(PeerId(bytes([number]) * 32), key) for number, key in enumerate(keys, 1)]
+        self.now = genesis.time + 1000
+        self.sent: list[tuple[PeerId, Vote | Proposal]] = []
+        self.results: dict[int, tuple[SubmitResult, ...]] = {}
+        self.halted: list[Refused] = []
+        self.drops: set[Channel] = set()
+        self.on_action: Callable[[Machine, Action], bool] = lambda _machine, _action: False
+        self._agenda: list[tuple[int, int, Callable[[], None]]] = []
+        self._order = count()
+        self._signatures = count()
+
+    def start(self, machine: Machine) -> None:
+        """Begin a life of a machine, and connect it with the living."""
+        chain = open_chain(machine.store, self.genesis)
+        machine.alive = [compose(chain, machine.log, FakeVerifier(), machine.key, SETTINGS)]
+        self._do(machine, machine.core.start(self.now))
+        for other in self.machines:
+            if other is not machine and other.alive and machine.alive:
+                self._do(machine, machine.core.peer_connected(other.name, self.now))
+                self._do(other, other.core.peer_connected(machine.name, self.now))
+
+    def crash(self, machine: Machine, torn: int = 0) -> None:
+        """End a life: what was not synced is gone, but for some torn bytes."""
+        machine.alive = []
+        machine.life += 1
+        machine.log.crash(torn)
+        for other in self.machines:
+            if other.alive:
+                self._do(other, other.core.peer_disconnected(machine.name, self.now))
+
+    def submit(self, machine: Machine, raws: list[bytes]) -> tuple[SubmitResult, ...]:
+        ticket = next(self._order) + 1
+        self._do(machine, machine.core.transactions(raws, PeerId(b""), ticket, self.now))
+        return self.results[ticket]
+
+    def run(self, done: Callable[[], bool], limit: int = 60_000) -> None:
+        """Let time pass until something holds; fails after `limit` ms."""
+        deadline = self.now + limit
+        while not done():
+            at, _, event = heappop(self._agenda)
+            assert at <= deadline, "it does not come about"
+            self.now = max(self.now, at)
+            event()
+
+    def _later(self, machine: Machine, delay: int, event: Callable[[Core], list[Action]]) -> None:
+        life = machine.life
+
+        def happen() -> None:
+            if machine.life == life and machine.alive:
+                self._do(machine, event(machine.core))
+
+        heappush(self._agenda, (self.now + delay, next(self._order), happen))
+
+    def _do(self, machine: Machine, actions: list[Action]) -> None:
+        for action in actions:
+            if self.on_action(machine, action):
+                self.crash(machine)
+                return
+            self._act(machine, action)
+
+    def _act(self, machine: Machine, action: Action) -> None:
+        match action:
+            case Send(peer_id, channel, payload):
+                self._deliver(machine, [other for other in self.machines if other.name == peer_id], channel, payload)
+            case SendAll(channel, payload):
+                self._deliver(machine, [other for other in self.machines if other is not machine], channel, payload)
+            case StartTimer(timer, delay):
+                self._later(machine, delay, lambda core: core.timer_over(timer, self.now))
+            case Sign(task, message):
+                # like Falcon: the same message signed twice gives other bytes
+                signature = fake_signature(machine.key or b"", message) + next(self._signatures).to_bytes(4, "big")
+                self._later(machine, 12, lambda core: core.signed(task, signature, self.now))
+            case Verify(ticket, checks):
+                verdicts = [
+                    all(FakeVerifier().verify(one.public_key, one.message, one.signature) for one in group)
+                    for group in checks
+                ]
+                self._do(machine, machine.core.verified(ticket, verdicts, self.now))
+            case Ask():
+                self._ask(machine, action)
+            case Report(ticket, results):
+                self.results[ticket] = results
+            case Halt(refused):
+                self.halted.append(refused)
+            case Disconnect() | Publish():
+                pass
+
+    def _deliver(self, sender: Machine, receivers: list[Machine], channel: Channel, payload: bytes) -> None:
+        if channel is Channel.CONSENSUS:
+            message = consensus_message_codec.decode(payload)
+            if isinstance(message, VoteMessage):
+                self.sent.append((sender.name, message.vote))
+            elif isinstance(message, ProposalMessage):
+                self.sent.append((sender.name, message.proposal))
+        if channel in self.drops:
+            return
+        for receiver in receivers:
+            self._later(receiver, LATENCY, lambda core: self._take(core, sender, channel, payload))
+
+    def _take(self, core: Core, sender: Machine, channel: Channel, payload: bytes) -> list[Action]:
+        if channel is Channel.CONSENSUS:
+            return core.consensus_frame(sender.name, payload, self.now)
+        return core.transactions(batch_codec.decode(payload).transactions, sender.name, 0, self.now)
+
+    def _ask(self, machine: Machine, ask: Ask) -> None:
+        (other,) = [other for other in self.machines if other.name == ask.peer_id]
+        failure: Refused | None = None
+        try:
+            core = other.core
+            for frame in answers(ask.payload, core.chain, core.agreement.candidates, "m", 1):
+                self._later(
+                    machine, LATENCY,
+                    lambda core, frame=frame: core.answer_frame(ask.ticket, ask.peer_id, frame, self.now),  # type: ignore[misc]
+                )
+        except Refused as refused:
+            failure = refused
+        self._later(machine, LATENCY, lambda core: core.answer_over(ask.ticket, ask.peer_id, failure, self.now))
