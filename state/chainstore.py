@@ -72,7 +72,7 @@ class ChainOptions:
 
     keep_undo: int = 256
     archive: bool = False
-    value_bytes: int = 48 << 20
+    value_bytes: int = 24 << 20
     tree: TreeLimits = field(default_factory=TreeLimits)
 
 
