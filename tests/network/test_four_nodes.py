@@ -80,12 +80,19 @@ def test_a_load_is_final_on_all_nodes(testnet: Testnet) -> None:
     assert all(node["cpu_seconds"] > 0 and node["memory"] > 0 for node in report["nodes"])
 
 
-def test_the_nodes_agree_and_rest_when_there_is_nothing_to_do(testnet: Testnet) -> None:
-    deadline = time.monotonic() + 20
-    while len(set(heads(testnet))) != 1:
+def rested_head(net: Testnet) -> tuple[int, str]:
+    """Wait until all nodes stand at one block and stay there for a second; return it."""
+    deadline = time.monotonic() + 30
+    while True:
+        found = set(heads(net))
+        time.sleep(1)
+        if len(found) == 1 and set(heads(net)) == found:
+            return found.pop()
         assert time.monotonic() < deadline
-        time.sleep(0.1)
-    [rest] = set(heads(testnet))
+
+
+def test_the_nodes_agree_and_rest_when_there_is_nothing_to_do(testnet: Testnet) -> None:
+    rest = rested_head(testnet)
     time.sleep(3)
     assert set(heads(testnet)) == {rest}
     with Client(LocalNetwork(testnet.root).members[0].url) as client:
