@@ -63,6 +63,7 @@ class Peer:
             nursery.start_soon(self._deliver, Channel.CONSENSUS, self._consensus)
             nursery.start_soon(self._deliver, Channel.TRANSACTIONS, self._bulk)
             nursery.start_soon(self._deliver_asks)
+            nursery.start_soon(self.requests.watch)
             self.connection.open(self)
             await self.connection.gone.wait()
             nursery.cancel_scope.cancel()

@@ -7,10 +7,12 @@ A frame is a kind byte, a request id (four bytes, big-endian, of the asker's cho
     3 END      the answer is complete
     4 REFUSE   [reason, detail] instead of the rest
     5 CANCEL   the asker no longer wants it
+    6 LAST     a PART and END in one
 
 Each side may have a fixed number of requests open with the other; answers may interleave.
 """
 
+import math
 import struct
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -39,6 +41,7 @@ class _Kind(IntEnum):
     END = 3
     REFUSE = 4
     CANCEL = 5
+    LAST = 6
 
 
 class Refusal(Record, frozen=True):
@@ -51,6 +54,11 @@ class Refusal(Record, frozen=True):
 _refusal_codec: Final = Codec(Refusal, 2048)
 
 
+_LAST: Final = bytes([_Kind.LAST])
+_KIND_AT: Final = 4
+"""Place of the kind byte in a frame, behind the length."""
+
+
 def _frame(kind: _Kind, request_id: int, body: bytes = b"") -> bytes:
     return framed(_HEADER.pack(kind, request_id) + body)
 
@@ -61,6 +69,8 @@ class _Question:
     def __init__(self) -> None:
         self.parts: deque[bytes] = deque()
         self.news = trio.Event()
+        self.deadline = math.inf
+        """When it is given up; infinite while nobody waits."""
         self.outcome: tuple[Refused | None, ...] = ()
         """Empty while open; then (None,) for END or the refusal."""
 
@@ -78,6 +88,8 @@ class RequestReply:
         self._id = request_id
         self._close = close
         self._open = True
+        self._latest = b""
+        """The last frame queued."""
 
     async def send(self, payload: bytes) -> None:
         """Send one frame of the answer; waits while the peer is slow.
@@ -89,10 +101,22 @@ class RequestReply:
             raise Refused(Reason.TOO_LARGE, f"an answer's frame holds 1 to {MAX_PAYLOAD} bytes, not {len(payload)}")
         if not self._open:
             raise Refused(Reason.CONNECTION_LOST, "the peer does not wait for this answer any more")
-        await self._connection.send(Channel.SYNC, _frame(_Kind.PART, self._id, payload), urgent=False)
+        self._latest = b""
+        frame = _frame(_Kind.PART, self._id, payload)
+        await self._connection.send(Channel.SYNC, frame, urgent=False)
+        self._latest = frame
 
     async def end(self) -> None:
-        """Finish the answer. Does nothing if it is finished or no longer wanted."""
+        """Finish the answer. Does nothing if it is finished or no longer wanted.
+
+        The end goes within the last frame if that has not left yet: one frame less on most answers.
+        """
+        latest, self._latest = self._latest, b""
+        if self._open and latest:
+            last = latest[:_KIND_AT] + _LAST + latest[_KIND_AT + 1 :]
+            if self._connection.amend(Channel.SYNC, latest, last):
+                self._closed()
+                return
         await self._finish(_frame(_Kind.END, self._id))
 
     async def refuse(self, reason: Reason, detail: str) -> None:
@@ -106,8 +130,11 @@ class RequestReply:
     async def _finish(self, frame: bytes) -> None:
         if self._open and not self._connection.gone.is_set():
             await self._connection.send(Channel.SYNC, frame)
-            if self._close(self._id):
-                self._open = False
+            self._closed()
+
+    def _closed(self) -> None:
+        if self._close(self._id):
+            self._open = False
 
 
 class Requests:
@@ -127,6 +154,7 @@ class Requests:
         self._next = 0
         self._questions: dict[int, _Question] = {}
         self._replies: dict[int, RequestReply] = {}
+        self._watch = trio.CancelScope()
 
     async def ask(self, payload: bytes, timeout: float) -> AsyncIterator[bytes]:
         """Send a request and yield the frames of its answer.
@@ -157,6 +185,22 @@ class Requests:
         finally:
             self._abandon(request_id, question)
 
+    async def watch(self) -> None:
+        """Give up the questions whose time is over, until cancelled.
+
+        One task and one deadline for all of them: it moves only when a question is due earlier than it, not with
+        every answer.
+        """
+        while True:
+            earliest = min((question.deadline for question in self._questions.values()), default=math.inf)
+            with trio.CancelScope(deadline=earliest) as self._watch:
+                await trio.sleep_forever()
+            now = trio.current_time()
+            for question in self._questions.values():
+                if question.deadline <= now:
+                    question.deadline = math.inf
+                    question.news.set()
+
     def on_frame(self, payload: bytes) -> None:
         """Take a SYNC frame.
 
@@ -170,9 +214,11 @@ class Requests:
             self._asked(request_id, payload[_HEADER.size :])
             return
         question = self._questions.get(request_id)
-        if kind == _Kind.PART and question is not None and not question.outcome:
+        if (kind == _Kind.PART or kind == _Kind.LAST) and question is not None and not question.outcome:
             question.parts.append(payload[_HEADER.size :])
-            if len(question.parts) > MAX_WAITING_PARTS:
+            if kind == _Kind.LAST:
+                question.settle(None)
+            elif len(question.parts) > MAX_WAITING_PARTS:
                 question.settle(Refused(Reason.TOO_LARGE, "too many frames of the answer wait"))
             question.news.set()
             return
@@ -185,7 +231,7 @@ class Requests:
             reply = self._replies.pop(request_id, None)
             if reply is not None:
                 reply.cancel()
-        elif kind not in (_Kind.PART, _Kind.END, _Kind.REFUSE):
+        elif kind not in (_Kind.PART, _Kind.END, _Kind.REFUSE, _Kind.LAST):
             raise Refused(Reason.PROTOCOL_VIOLATION, f"a SYNC frame of kind {kind}")
 
     def taken(self, payload: bytes) -> None:
@@ -223,12 +269,15 @@ class Requests:
 
     async def _next_part(self, question: _Question, timeout: float) -> bytes | None:
         if not question.parts and not question.outcome:
-            with trio.CancelScope(deadline=trio.current_time() + timeout):
-                while not question.parts and not question.outcome:
-                    if self._connection.gone.is_set():
-                        raise Refused(Reason.CONNECTION_LOST, self._connection.ended[1] or "the connection ended")
-                    question.news = trio.Event()
-                    await question.news.wait()
+            if self._connection.gone.is_set():
+                raise Refused(Reason.CONNECTION_LOST, self._connection.ended[1] or "the connection ended")
+            if question.news.is_set():
+                question.news = trio.Event()
+            question.deadline = deadline = trio.current_time() + timeout
+            if deadline < self._watch.deadline:
+                self._watch.deadline = deadline
+            await question.news.wait()
+            question.deadline = math.inf
         if question.parts:
             return question.parts.popleft()
         if not question.outcome:

@@ -60,6 +60,13 @@ class Outbox:
         self.waiting += len(frame)
         return True
 
+    def amend(self, frame: bytes, amended: bytes) -> bool:
+        """Put `amended`, of the same size, in the place of `frame` if that is the last one and has not begun to leave."""
+        if not self._frames or self._frames[-1] is not frame or (self._start and len(self._frames) == 1):
+            return False
+        self._frames[-1] = amended
+        return True
+
     def grant(self, credit: int) -> None:
         """Raise the total of bytes that may leave.
 
@@ -73,6 +80,11 @@ class Outbox:
     def take(self, room: int) -> bytes:
         """Remove and return the next bytes of the stream, at most `room` and at most the credit."""
         room = min(room, self._credit - self._sent)
+        if not self._start and len(self._frames) == 1 and len(self._frames[0]) <= room:  # nearly always
+            frame = self._frames.popleft()
+            self.waiting -= len(frame)
+            self._sent += len(frame)
+            return frame
         parts: list[bytes | memoryview] = []
         size = 0
         while self._frames and size < room:

@@ -81,6 +81,7 @@ class Connection:
         self._receivers: tuple[Receiver, ...] = ()
         self._held: dict[Channel, bytes] = {}
         self._room = trio.Event()
+        self._wanting = 0  # senders that wait for room
         self._room_below = limits.sync_queue // 2
         self._hellos_in, self._hellos = trio.open_memory_channel[Hello | Proof](2)
         capacities = {
@@ -145,7 +146,18 @@ class Connection:
         while not self.offer(channel, frame, urgent):
             if self.gone.is_set():
                 raise Refused(*self.ended)
-            await self._room.wait()
+            self._wanting += 1
+            try:
+                await self._room.wait()
+            finally:
+                self._wanting -= 1
+
+    def amend(self, channel: Channel, frame: bytes, amended: bytes) -> bool:
+        """Replace the last queued frame if nothing of it has left (see `Outbox.amend`), and send it at once."""
+        if self.gone.is_set() or not self._boxes[channel].amend(frame, amended):
+            return False
+        self._carrier.wake(self, urgent=True)
+        return True
 
     def next_payload(self, channel: Channel) -> bytes | None:
         """Return the frame that the receiver did not take, then those after it; None resumes direct delivery."""
@@ -211,7 +223,7 @@ class Connection:
                 self.core.send(stream_id, data)
                 room -= len(data)
             starved = starved or (box.waiting > 0 and room <= 0)
-        if not self._room.is_set() and self._boxes[Channel.SYNC].waiting < self._room_below:
+        if self._wanting and not self._room.is_set() and self._boxes[Channel.SYNC].waiting < self._room_below:
             self._room.set()
             self._room = trio.Event()
         return starved

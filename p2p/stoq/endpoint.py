@@ -139,7 +139,7 @@ class Endpoint:
 
     async def _flusher(self) -> None:
         while True:
-            if not self._dirty:
+            while not self._dirty:
                 await self._lot.park()
             dirty, self._dirty = self._dirty, set()
             now = trio.current_time()
