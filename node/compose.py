@@ -23,16 +23,17 @@ from state.types import Address
 
 @dataclass(frozen=True, slots=True)
 class CoreSettings:
-    """What an operator may set of the core. `relay_delay` in ms."""
+    """What an operator may set of the core. `relay_delay` in ms; `forward` passes on what peers send, too."""
 
     limits: Limits
     relay_delay: int
+    forward: bool = False
 
 
 def core_settings(config: NodeConfig) -> CoreSettings:
     """Return the part of a node's settings that the core reads."""
     limits = Limits(config.mempool_transactions, config.mempool_bytes, config.mempool_per_sender)
-    return CoreSettings(limits, config.relay_delay)
+    return CoreSettings(limits, config.relay_delay, config.forward_transactions)
 
 
 def compose(chain: Chain, log: LogFile, verifier: Verifier, own_key: bytes | None, settings: CoreSettings) -> Core:
@@ -52,7 +53,7 @@ def compose(chain: Chain, log: LogFile, verifier: Verifier, own_key: bytes | Non
     signatures = SignatureCache(_holds(verifier))
     catch_up = CatchUp()
     agreement = Agreement(chain, engine, log, mempool, signatures, verifier, own_address, catch_up)
-    admission = Admission(mempool, signatures, lambda: chain.view)
+    admission = Admission(mempool, signatures, lambda: chain.view, settings.forward)
     return Core(agreement, admission, mempool, catch_up, verifier, settings.relay_delay)
 
 

@@ -53,6 +53,8 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Pending transactions of one sender at most."""
     relay_delay: Annotated[int, Meta(ge=0, le=1000)] = 25
     """Submitted transactions wait this long for company before they go to the peers."""
+    forward_transactions: bool = False
+    """Pass on what peers send, too: for a node whose peers are not connected with each other."""
     signature_workers: Literal["auto", "inline"] | Annotated[int, Meta(ge=1, le=64)] = "auto"
     """Threads that check signatures; "inline" uses none, "auto" decides by the number of processors."""
     archive: bool = False

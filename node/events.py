@@ -66,7 +66,7 @@ class EventFeed:
 
     def __init__(self) -> None:
         self._subscriptions: dict[int, Subscription] = {}
-        self._awaited: dict[TxId, trio.Event] = {}
+        self._awaited: dict[TxId, trio.lowlevel.ParkingLot] = {}
 
     def __len__(self) -> int:
         return len(self._subscriptions)
@@ -82,17 +82,27 @@ class EventFeed:
             self._subscriptions.pop(id(subscription), None)
             subscription.close()
 
+    @property
+    def awaited(self) -> int:
+        """How many transactions somebody waits for."""
+        return len(self._awaited)
+
     async def committed(self, txid: TxId) -> None:
         """Wait until a transaction is in a block that is published from now on."""
-        await self._awaited.setdefault(txid, trio.Event()).wait()
+        lot = self._awaited.setdefault(txid, trio.lowlevel.ParkingLot())
+        try:
+            await lot.park()
+        finally:
+            if not lot and self._awaited.get(txid) is lot:
+                del self._awaited[txid]
 
     def publish(self, event: BlockCommitted) -> None:
         """Queue an event with every subscription; let go those without room; wake who waits for a transaction."""
         if self._awaited:
             for receipt in event.receipts:
-                awaited = self._awaited.pop(receipt.txid, None)
-                if awaited is not None:
-                    awaited.set()
+                waiting = self._awaited.pop(receipt.txid, None)
+                if waiting is not None:
+                    waiting.unpark_all()
         for key, subscription in tuple(self._subscriptions.items()):
             if not subscription.offer(event):
                 del self._subscriptions[key]

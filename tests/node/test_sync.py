@@ -10,12 +10,15 @@ A, B, C = (PeerId(bytes([number]) * 32) for number in (1, 2, 3))
 ZERO = bytes(32)
 
 
-def frames(height: int) -> list[bytes]:
-    header = Header(
+def header(height: int) -> Header:
+    return Header(
         1, ChainId(ZERO), Height(height), height, Address(ZERO), BlockId(ZERO), ZERO, ZERO, ZERO, ZERO, ZERO, ZERO,
         ZERO, ZERO,
     )
-    return list(block_frames(Block(header, (), EMPTY_COMMIT, ()), EMPTY_COMMIT))
+
+
+def frames(height: int) -> list[bytes]:
+    return list(block_frames(Block(header(height), (), EMPTY_COMMIT, ()), EMPTY_COMMIT))
 
 
 def ask(plan: CatchUp, tip: int, first_ticket: int = 1) -> dict[int, tuple[PeerId, GetBlocks]]:
