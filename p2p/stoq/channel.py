@@ -61,8 +61,9 @@ class Outbox:
         return True
 
     def amend(self, frame: bytes, amended: bytes) -> bool:
-        """Put `amended`, of the same size, in the place of `frame` if that is the last one and has not begun to leave."""
-        if not self._frames or self._frames[-1] is not frame or (self._start and len(self._frames) == 1):
+        """Put `amended`, of the same size, in the place of `frame` if that is the last and has not begun to leave."""
+        begun = self._start and len(self._frames) == 1
+        if begun or not self._frames or self._frames[-1] is not frame:
             return False
         self._frames[-1] = amended
         return True

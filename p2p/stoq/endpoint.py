@@ -28,8 +28,9 @@ BATCH: Final = 128
 """Datagrams taken off the socket before anything is answered."""
 BURST: Final = 0.0001
 """Seconds: what follows an urgent send so soon is gathered, and shares datagrams."""
-GATHER: Final = 0.0002
-"""Seconds that an ACK waits for the node's answer."""
+GATHER: Final = 0.001
+"""Seconds that an ACK waits for the node's answer: what both cores wait for one packet, here for a few. A shorter time
+is none, since epoll counts milliseconds."""
 MANY: Final = 8
 """Datagrams of one turn that are acknowledged at once."""
 MIN_FIRST_DATAGRAM: Final = 1200
@@ -63,8 +64,6 @@ class Endpoint:
         self._pending_prefixes: Counter[str] = Counter()
         self._dirty: set[Connection] = set()
         """Have something to send at the end of this scheduler pass."""
-        self._quiet: set[Connection] = set()
-        """Have at most an ACK to send: it waits a moment for data that takes it along."""
         self._lot = trio.lowlevel.ParkingLot()
         self._pumping = False
         self._sleep = trio.CancelScope()
@@ -150,20 +149,19 @@ class Endpoint:
     async def _pump(self) -> list[Connection]:
         """One turn: wait, receive, run timers, answer. Return the newcomers."""
         earliest = min((connection.deadline for connection in self._connections), default=math.inf)
-        gathering = trio.current_time() + GATHER if self._quiet else math.inf
-        with trio.CancelScope(deadline=min(earliest, gathering)) as self._sleep:
+        with trio.CancelScope(deadline=earliest) as self._sleep:
             await trio.lowlevel.wait_readable(self._socket)
         now = trio.current_time()
         self._pumping = True
         try:
             newcomers, batches = self._receive(now)
-            due, self._quiet = self._quiet | self._dirty, set()
-            self._dirty = set()
+            due, self._dirty = self._dirty, set()
             for (connection, address), datagrams in batches.items():
                 if not self._digest(connection, address, datagrams, now):
                     continue
                 if len(datagrams) < MANY and connection.handshaken.is_set() and not connection.waiting:
-                    self._quiet.add(connection)
+                    # At most an ACK is to be sent: it waits a moment for data that takes it along.
+                    connection.deadline = min(connection.deadline, now + GATHER)
                 else:
                     due.add(connection)
             for connection in [c for c in self._connections if c.deadline <= now]:
@@ -219,7 +217,11 @@ class Endpoint:
             timer = connection.core.timer()
             if timer is not None and timer <= now:
                 connection.core.handle_timer(now)
-            elif connection.handshaken.is_set() and not connection.gone.is_set():
+            elif (
+                connection.last_sent + self._keep_alive <= now
+                and connection.handshaken.is_set()
+                and not connection.gone.is_set()
+            ):
                 connection.last_sent = now
                 connection.core.ping()
         except Exception as error:
@@ -230,7 +232,6 @@ class Endpoint:
         if connection not in self._connections:
             return
         self._dirty.discard(connection)
-        self._quiet.discard(connection)
         try:
             starved = True
             while starved:
@@ -322,7 +323,6 @@ class Endpoint:
             self.route(connection_id, connection, retired=True)
         self._connections.discard(connection)
         self._dirty.discard(connection)
-        self._quiet.discard(connection)
         connection.deadline = math.inf
         if not connection.gone.is_set():
             connection.lose("no packet of it could be read")

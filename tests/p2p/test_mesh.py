@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+import trio.testing
 
 from crypto.errors import Reason, Refused
 from p2p.config import CoreName, Limits
@@ -65,6 +66,10 @@ async def answer(mesh: Mesh) -> None:
 async def answer_one(event: RequestReceived) -> None:
     if event.payload == b"refuse":
         await event.reply.refuse(Reason.NOT_AVAILABLE, "pruned")
+    elif event.payload.startswith(b"late"):
+        await event.reply.send(event.payload)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await event.reply.end()
     elif event.payload != b"sleep":
         for number in range(int(event.payload)):
             await event.reply.send(number.to_bytes(2, "big") * 5000)
@@ -77,6 +82,8 @@ async def test_requests_have_many_frames_or_a_refusal_or_time_out(cores: Cores) 
         frames = [frame async for frame in a.request(b.peer_id, b"300", 5)]
         assert frames == [number.to_bytes(2, "big") * 5000 for number in range(300)]
         assert [frame async for frame in a.request(b.peer_id, b"0", 5)] == []
+        assert [frame async for frame in a.request(b.peer_id, b"1", 5)] == [b"\0\0" * 5000]
+        assert [frame async for frame in a.request(b.peer_id, b"late end", 5)] == [b"late end"]
         for ask, timeout, reason in ((b"refuse", 5, Reason.NOT_AVAILABLE), (b"sleep", 0.1, Reason.TIMED_OUT)):
             with pytest.raises(Refused) as refused:
                 async for _ in a.request(b.peer_id, ask, timeout):
