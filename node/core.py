@@ -4,6 +4,7 @@ One task of the driver owns it. Under the simulator the same object runs on a cl
 drawn from a seed. It reads no clock but the `now` that it is given (ms since 1970), and never waits.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -25,7 +26,7 @@ from consensus.effects import (
 from consensus.relay import RoundStatus
 from consensus.round_machine import RoundStep
 from crypto.errors import Reason, Refused
-from node.actions import Action, Ask, Halt, Report, Send, SendAll, StartTimer, Tick, Timer, Verify
+from node.actions import Action, Ask, Halt, Report, Send, SendAll, StartTimer, SubmitResult, Tick, Timer, Verify
 from node.admission import RELAY_BATCH, Admission, Slice
 from node.agreement import Agreement, message_frame
 from node.logs import logger
@@ -57,6 +58,8 @@ BODIES_AGAIN: Final = 1000
 """ms after which missing transactions are asked of somebody else."""
 BEHIND_AFTER: Final = 300
 """ms that a peer may be one block ahead before its block is asked for: mostly ours is about to be decided."""
+MAX_BAD_SIGNATURES: Final = 64
+"""Transactions with a bad signature that a connection may bring: key rotations explain a few, not more."""
 PROGRESS_EVERY: Final = 100
 """Blocks between two lines about catching up."""
 
@@ -104,6 +107,7 @@ class Core:
         self._looks = 0
         self._last_look = Step(Height(0), Round(0), "")
         self._told: set[PeerId] = set()
+        self._bad_signatures: Counter[PeerId] = Counter()
 
     @property
     def catching_up(self) -> bool:
@@ -150,6 +154,7 @@ class Core:
         """A peer is gone."""
         self._sources = [other for other in self._sources if other != peer_id]
         self.catch_up.forget(peer_id)
+        del self._bad_signatures[peer_id]
         return []
 
     def consensus_frame(self, peer_id: PeerId, payload: bytes, now: int) -> list[Action]:
@@ -202,9 +207,8 @@ class Core:
         actions: list[Action] = []
         if submitted.report:
             actions.append(Report(submitted.report, results))
-        elif batch.faults:
-            refused = batch.faults[0]
-            actions += self.agreement.punish(submitted.sender, refused.reason, refused.detail, now)
+        elif submitted.sender:
+            actions += self._judge_sender(submitted.sender, batch, results, now)
         if self.admission.outbox >= RELAY_BATCH:
             actions += self._relay()
         elif self.admission.outbox:
@@ -215,6 +219,22 @@ class Core:
                 actions += self.agreement.bodies_came(now)
             actions += self._follow_up(self.agreement.feed(WorkAvailable(), now))
         return actions
+
+    def _judge_sender(
+        self, sender: PeerId, batch: Slice, results: Sequence[SubmitResult], now: int
+    ) -> list[Action]:
+        """Let go of a peer that passes on what no honest node would have taken, at once or for too many bad signatures.
+
+        A signature alone proves little: an honest peer may have checked it under the key before a rotation.
+        """
+        if batch.faults:
+            return self.agreement.punish(sender, batch.faults[0].reason, batch.faults[0].detail, now)
+        bad = sum(isinstance(one, Refused) and one.reason is Reason.BAD_SIGNATURE for one in results)
+        if bad:
+            self._bad_signatures[sender] += bad
+            if self._bad_signatures[sender] > MAX_BAD_SIGNATURES:
+                return self.agreement.punish(sender, Reason.BAD_SIGNATURE, f"{bad} more bad signatures", now)
+        return []
 
     def _relay(self) -> list[Action]:
         return [SendAll(Channel.TRANSACTIONS, frame) for frame in self.admission.take_outbox()]

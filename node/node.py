@@ -39,6 +39,7 @@ GC_THRESHOLDS: Final = (50_000, 20, 100)
 """Rarer collections: nearly all that a block makes is freed by reference counts alone."""
 
 _log = logger("block")
+_database_log = logger("database")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ async def open_node(home: Home, config: NodeConfig, genesis: Genesis, keys: Node
         store = LevelDB.open(home.chain)
         stack.callback(store.close)
         chain = open_chain(store, genesis, ChainOptions(archive=config.archive))
+        _database_log.info("opened", folder=str(home.chain), height=chain.height, state_root=chain.tip.state_root)
         log = stack.enter_context(DiskLog(home.consensus_log))
         signer: Signer = NoSigner() if keys.consensus is None else KeySigner(keys.consensus)
         verifier = SchemeVerifier()

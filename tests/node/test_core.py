@@ -1,5 +1,6 @@
 """The core under a clock that jumps: crashes at every action, withheld bodies, wrong blocks, and what is never done."""
 
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -8,8 +9,8 @@ import pytest
 from apps.token.messages import Transfer
 from consensus.types import Proposal, Vote
 from crypto.errors import Reason, Refused
-from node.actions import Action, Ask, SendAll
-from node.core import Core
+from node.actions import Action, Ask, Disconnect, SendAll
+from node.core import MAX_BAD_SIGNATURES, Core
 from node.wallet import ChainPoint, call, message
 from p2p.network import Channel
 from state.genesis import genesis_hash
@@ -34,11 +35,12 @@ def world(followers: int = 0) -> World:
 
 
 @cache
-def payment(nonce: int, sender: int = 0) -> bytes:
+def payment(nonce: int, sender: int = 0, registered: bool = False) -> bytes:
     chain_id = genesis_hash(lab().genesis)
     pay = message("token/transfer", Transfer(NATIVE, BOB, Amount(100)))
     point = ChainPoint(chain_id, BlockId(chain_id), Height(0))
-    return call(point, lab().account(sender), lab().wallet_keys[sender], nonce, [pay]).raw
+    account = replace(lab().account(sender), registered=registered)
+    return call(point, account, lab().wallet_keys[sender], nonce, [pay]).raw
 
 
 def settled(made: World, height: int) -> bool:
@@ -201,3 +203,39 @@ def test_admission_names_what_it_refuses_and_remembers_only_what_lies_in_the_byt
     made.run(lambda: settled(made, 2))
     (late,) = made.submit(made.machines[0], [payment(0)])
     assert isinstance(late, Refused) and late.reason is Reason.NONCE_TOO_LOW
+
+
+def push(made: World, sender: Machine, raws: list[bytes]) -> list[Reason]:
+    """Hand transactions to machine 0 as if a peer had sent them; return why it let the peer go, if it did."""
+    disconnected: list[Reason] = []
+
+    def listen(_machine: Machine, action: Action) -> bool:
+        if isinstance(action, Disconnect):
+            disconnected.append(action.reason)
+        return False
+
+    made.on_action = listen
+    made.receive(made.machines[0], sender, raws)
+    return disconnected
+
+
+def bad_signatures(raw: bytes, number: int) -> list[bytes]:
+    """Return variants of a transaction that differ in a byte of the signature."""
+    return [raw[:-at] + bytes([raw[-at] ^ 1]) + raw[len(raw) - at + 1 :] for at in range(300, 300 + number)]
+
+
+def test_a_peer_is_let_go_for_what_no_key_can_mend() -> None:
+    made = world()
+    _, honest, one, other = made.machines
+    assert push(made, honest, [payment(0), payment(0)]) == []  # known twice is nobody's fault
+    assert push(made, one, [b"\x00"]) == [Reason.MALFORMED]
+    assert push(made, other, bad_signatures(payment(1), 1)) == [Reason.BAD_SIGNATURE]
+
+
+def test_a_peer_may_bring_some_bad_signatures_under_a_registered_key() -> None:
+    made = world()
+    made.submit(made.machines[0], [payment(0)])
+    made.run(lambda: settled(made, 2))
+    raw = payment(1, registered=True)
+    assert push(made, made.machines[1], bad_signatures(raw, MAX_BAD_SIGNATURES)) == []
+    assert push(made, made.machines[1], bad_signatures(raw, 1)) == [Reason.BAD_SIGNATURE]

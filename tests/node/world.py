@@ -141,6 +141,10 @@ class World:
         self._do(machine, machine.core.transactions(raws, PeerId(b""), ticket, self.now))
         return self.results[ticket]
 
+    def receive(self, machine: Machine, sender: Machine, raws: list[bytes]) -> None:
+        """Hand transactions to a machine as if another had sent them."""
+        self._do(machine, machine.core.transactions(raws, sender.name, 0, self.now))
+
     def run(self, done: Callable[[], bool], limit: int = 60_000) -> None:
         """Let time pass until something holds; fails after `limit` ms."""
         deadline = self.now + limit
