@@ -54,11 +54,6 @@ class Refusal(Record, frozen=True):
 _refusal_codec: Final = Codec(Refusal, 2048)
 
 
-_LAST: Final = bytes([_Kind.LAST])
-_KIND_AT: Final = 4
-"""Place of the kind byte in a frame, behind the length."""
-
-
 def _frame(kind: _Kind, request_id: int, body: bytes = b"") -> bytes:
     return framed(_HEADER.pack(kind, request_id) + body)
 
@@ -81,7 +76,11 @@ class _Question:
 
 
 class RequestReply:
-    """Our answer to one request of the peer. See `p2p.network.Reply`."""
+    """Our answer to one request of the peer. See `p2p.network.Reply`.
+
+    The latest frame is held until the next one or the end is known: so the end travels within the last frame, and an
+    answer of one frame, which most are, is one message.
+    """
 
     def __init__(self, connection: Connection, request_id: int, close: Callable[[int], bool]) -> None:
         self._connection = connection
@@ -89,52 +88,46 @@ class RequestReply:
         self._close = close
         self._open = True
         self._latest = b""
-        """The last frame queued."""
+        """The payload that is held; empty for none."""
 
     async def send(self, payload: bytes) -> None:
-        """Send one frame of the answer; waits while the peer is slow.
+        """Add one frame to the answer; waits while the peer is slow.
 
         Raises:
             Refused: TOO_LARGE; CONNECTION_LOST if the peer has gone or no longer wants the answer.
         """
         if not 0 < len(payload) <= MAX_PAYLOAD:
             raise Refused(Reason.TOO_LARGE, f"an answer's frame holds 1 to {MAX_PAYLOAD} bytes, not {len(payload)}")
-        if not self._open:
+        if not self._open or self._connection.gone.is_set():
             raise Refused(Reason.CONNECTION_LOST, "the peer does not wait for this answer any more")
-        self._latest = b""
-        frame = _frame(_Kind.PART, self._id, payload)
-        await self._connection.send(Channel.SYNC, frame, urgent=False)
-        self._latest = frame
+        await self._release()
+        self._latest = payload
 
     async def end(self) -> None:
-        """Finish the answer. Does nothing if it is finished or no longer wanted.
-
-        The end goes within the last frame if that has not left yet: one frame less on most answers.
-        """
+        """Finish the answer. Does nothing if it is finished or no longer wanted."""
         latest, self._latest = self._latest, b""
-        if self._open and latest:
-            last = latest[:_KIND_AT] + _LAST + latest[_KIND_AT + 1 :]
-            if self._connection.amend(Channel.SYNC, latest, last):
-                self._closed()
-                return
-        await self._finish(_frame(_Kind.END, self._id))
+        await self._finish(_frame(_Kind.LAST, self._id, latest) if latest else _frame(_Kind.END, self._id))
 
     async def refuse(self, reason: Reason, detail: str) -> None:
         """Finish with a named refusal. Does nothing if the answer is finished or no longer wanted."""
+        if self._open and not self._connection.gone.is_set():
+            await self._release()
         await self._finish(_frame(_Kind.REFUSE, self._id, encode(Refusal(reason.value, detail[:512]))))
 
     def cancel(self) -> None:
         """The peer gave up."""
         self._open = False
 
+    async def _release(self) -> None:
+        latest, self._latest = self._latest, b""
+        if latest:
+            await self._connection.send(Channel.SYNC, _frame(_Kind.PART, self._id, latest), urgent=False)
+
     async def _finish(self, frame: bytes) -> None:
         if self._open and not self._connection.gone.is_set():
             await self._connection.send(Channel.SYNC, frame)
-            self._closed()
-
-    def _closed(self) -> None:
-        if self._close(self._id):
-            self._open = False
+            if self._close(self._id):
+                self._open = False
 
 
 class Requests:

@@ -60,14 +60,6 @@ class Outbox:
         self.waiting += len(frame)
         return True
 
-    def amend(self, frame: bytes, amended: bytes) -> bool:
-        """Put `amended`, of the same size, in the place of `frame` if that is the last and has not begun to leave."""
-        begun = self._start and len(self._frames) == 1
-        if begun or not self._frames or self._frames[-1] is not frame:
-            return False
-        self._frames[-1] = amended
-        return True
-
     def grant(self, credit: int) -> None:
         """Raise the total of bytes that may leave.
 

@@ -152,13 +152,6 @@ class Connection:
             finally:
                 self._wanting -= 1
 
-    def amend(self, channel: Channel, frame: bytes, amended: bytes) -> bool:
-        """Replace the last queued frame if nothing of it has left (see `Outbox.amend`), and send it at once."""
-        if self.gone.is_set() or not self._boxes[channel].amend(frame, amended):
-            return False
-        self._carrier.wake(self, urgent=True)
-        return True
-
     def next_payload(self, channel: Channel) -> bytes | None:
         """Return the frame that the receiver did not take, then those after it; None resumes direct delivery."""
         payload = self._held.get(channel)

@@ -53,20 +53,6 @@ def test_a_full_outbox_says_no_but_an_empty_one_takes_any_frame() -> None:
     assert outbox.offer(framed(b"x"))
 
 
-def test_only_the_last_frame_can_be_amended_and_only_before_it_leaves() -> None:
-    outbox = Outbox(1000, CREDIT)
-    first, second, other = framed(b"one"), framed(b"two"), framed(b"six")
-    assert not outbox.amend(first, other)
-    assert outbox.offer(first) and outbox.offer(second)
-    assert not outbox.amend(first, other)
-    assert outbox.amend(second, other)
-    assert outbox.take(len(first) + 1) == first + other[:1]
-    assert not outbox.amend(other, second)
-    assert outbox.take(100) == other[1:] and outbox.waiting == 0
-    assert outbox.offer(second) and outbox.take(100) == second
-    assert not outbox.amend(second, other)
-
-
 def test_broken_rules_are_named() -> None:
     inbox = Inbox()
     inbox.feed(bytes(CREDIT))
