@@ -81,8 +81,8 @@ class NodeCollector(Collector):
 
     def _caches(self) -> Iterator[Metric]:
         store, signatures = self._core.chain.store, self._core.agreement.signatures
-        hits = {"record": store.cache_hits, "signature": signatures.hits}
-        misses = {"record": store.cache_misses, "signature": signatures.misses}
+        hits = {"record": store.cache_hits, "page": store.page_hits, "signature": signatures.hits}
+        misses = {"record": store.cache_misses, "page": store.page_misses, "signature": signatures.misses}
         yield _labelled("nexus_cache_hits", "Answers from a cache.", "cache", hits)
         yield _labelled("nexus_cache_misses", "Answers that were not in a cache.", "cache", misses)
 

@@ -178,6 +178,16 @@ class ChainStore(BlockArchive):
         """Record reads that went to the store."""
         return self._values.misses
 
+    @property
+    def page_hits(self) -> int:
+        """Pages of the state tree that were in the cache when they were needed."""
+        return self._tree.page_hits
+
+    @property
+    def page_misses(self) -> int:
+        """Pages of the state tree that had to be read."""
+        return self._tree.page_misses
+
     # ---- reading the state
 
     def get(self, key: bytes) -> bytes | None:

@@ -81,6 +81,8 @@ class StateTree:
     Attributes:
         height: the block after which `root` is the root of the records.
         root: 32 bytes.
+        page_hits: pages that were in the cache when they were needed.
+        page_misses: pages that had to be read.
     """
 
     def __init__(self, view: View, height: Height, limits: TreeLimits) -> None:
@@ -101,6 +103,7 @@ class StateTree:
         self._history_bytes: deque[int] = deque()
         self.height = height
         self.root = node_hash(EMPTY_NODE)
+        self.page_hits = self.page_misses = 0
 
     @classmethod
     def load(cls, view: View, height: Height, limits: TreeLimits | None = None) -> "StateTree":
@@ -237,10 +240,12 @@ class StateTree:
         """Return a page from the cache, or read and check it. An empty one needs no reading."""
         page = self._pages.get(prefix)
         if page is not None:
+            self.page_hits += 1
             return page
         digest, count = child_of(self._nodes[prefix[:-1]], int(prefix[-1], 16))
         if not count:
             return b""
+        self.page_misses += 1
         page = self._read(prefix)
         if page_hash(page) != digest:
             raise Refused(Reason.CORRUPT_DATABASE, f"the records under {prefix} are not those that the root stands for")

@@ -41,6 +41,7 @@ async def test_the_names_are_there_and_count(tmp_path: Path) -> None:
         assert after["nexus_refusals_total[malformed]"] == 2
         assert after["nexus_cache_misses_total[signature]"] == 1
         assert after["nexus_cache_hits_total[signature]"] >= 1
+        assert after["nexus_cache_hits_total[page]"] > before["nexus_cache_hits_total[page]"]
         assert after["process_resident_memory_bytes"] > 0
         with pytest.raises(Refused) as caught:
             await serve_metrics(collector, "::1", port)
