@@ -39,7 +39,7 @@ async def crash(stage: Stage, company: Company) -> None:
         stage.check(during > before + 5, "payments go on without it", f"{during - before} more in {OUTAGE:.0f} s")
         goal = int((await company.clients[0].ask(GetStatus())).height)
         await trio.to_thread.run_sync(company.network.start, victim.name)
-        reached = await caught_up(company, goal)
+        reached = await caught_up(company, company.clients[-1], goal)
         outcome = f"height {reached}, the others had {goal}"
         stage.check(reached >= goal, f"{victim.name} restarts and catches up", outcome)
         await trio.sleep(2.0)
@@ -65,8 +65,8 @@ async def pay_on(sender: Purse, receiver: Purse, txids: list[bytes]) -> None:
         await trio.sleep(PACE)
 
 
-async def caught_up(company: Company, goal: int) -> int:
-    """Wait until the last node, which is starting, has reached a height; return the height that it got to.
+async def caught_up(company: Company, client: AsyncClient, goal: int) -> int:
+    """Wait until a node, which may be starting, has reached a height; return the height that it got to.
 
     Raises:
         Refused: NODE_DIED.
@@ -76,7 +76,7 @@ async def caught_up(company: Company, goal: int) -> int:
         while height < goal:
             company.network.check_alive()
             try:
-                height = int((await company.clients[-1].ask(GetStatus())).height)
+                height = int((await client.ask(GetStatus())).height)
             except Refused as refused:
                 if refused.reason not in (Reason.UNREACHABLE, Reason.TIMED_OUT, Reason.CONNECTION_LOST):
                     raise

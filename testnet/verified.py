@@ -14,6 +14,7 @@ from apps.token.messages import Transfer
 from crypto.errors import Reason, Refused
 from node.wallet import message
 from state.types import NATIVE
+from testnet.outage import caught_up
 from testnet.scenes import Company, nxs, shown
 from testnet.stage import Stage
 
@@ -26,6 +27,8 @@ async def light(stage: Stage, company: Company) -> None:
     alice, chain_id = company.alice, company.network.manifest.chain_id
     receipt = await alice.call(message("token/transfer", Transfer(NATIVE, company.bob.address, nxs(3))))
     expected = await alice.balance()
+    # the proof of what a block did stands in the next header, and this node may be a moment behind the wallet's
+    await caught_up(company, company.clients[1], int(receipt.height) + 1)
     node = ["--node", company.network.members[1].url, "--chain-id", chain_id]
     record = company.network.root / "answer"
     stage.tell(f"nexus light query balance {alice.text[:16]}... --chain-id {chain_id[:12]}...")
