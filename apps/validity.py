@@ -164,20 +164,6 @@ def resolve_keys(decoded: Decoded, reader: Reader) -> tuple[bytes, ...]:
     return tuple(keys)
 
 
-def signatures_to_check(decoded: Decoded, reader: Reader) -> tuple[tuple[bytes, bytes, bytes], ...]:
-    """Return (public key, message, signature) of each witness: arguments for `crypto.schemes.verify`.
-
-    Raises:
-        Refused: UNKNOWN_KEY or BAD_KEY, as `resolve_keys`.
-    """
-    message = sign_digest(decoded.transaction.body)
-    witnesses = decoded.transaction.witnesses
-    return tuple(
-        (key, message, witness.signature)
-        for key, witness in zip(resolve_keys(decoded, reader), witnesses, strict=True)
-    )
-
-
 # ---- against the state
 
 

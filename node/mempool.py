@@ -108,11 +108,6 @@ class Mempool:
         """Wire bytes of all pending transactions."""
         return self._bytes
 
-    @property
-    def is_full(self) -> bool:
-        """No room for one more without pushing another out."""
-        return len(self._entries) >= self._limits.transactions or self._bytes >= self._limits.bytes
-
     def get(self, wtxid: WtxId) -> Entry | None:
         """Return the entry of these very bytes."""
         return self._entries.get(wtxid)

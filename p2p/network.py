@@ -74,7 +74,7 @@ class Reply(Protocol):
     """Answers one request. The other side gets the frames in order, then the end or the refusal."""
 
     async def send(self, payload: bytes) -> None:
-        """Send one frame of the answer; waits while the peer is slow."""
+        """Add one frame to the answer; it may leave only with the next one or the end. Waits while the peer is slow."""
         ...
 
     async def end(self) -> None:
