@@ -2,7 +2,7 @@
 `MODULE` in its `__init__.py`; `apps/registry.py` lists it. Nothing else changes when one is added.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -126,6 +126,28 @@ class Supply(Protocol):
         ...
 
 
+class Export(Protocol):
+    """Gives what of this module's state a chain begins with that is started from it (`nexus genesis export`)."""
+
+    def __call__(self, records: Iterable[tuple[bytes, bytes]], height: Height) -> Iterable[tuple[bytes, bytes]]:
+        """Return the records to carry over, in any order.
+
+        Args:
+            records: the module's records after block `height`, (raw key, value), in rising order of key.
+            height: to count from: the new chain starts at 0, so that height `h` of the old one is `h - height` there,
+                and what lies in the past is 0 (`rebased`).
+
+        An export is exact: its own result at height 0 comes back unchanged. That is how the carried records of a
+        genesis document are checked, so a hook decodes every value strictly and raises Refused for a wrong one.
+        """
+        ...
+
+
+def rebased(at: int, height: int) -> Height:
+    """Return a height of the old chain as one of a chain that begins after block `height`; the past is 0."""
+    return Height(max(0, at - height))
+
+
 def no_genesis(state: Overlay, genesis: Genesis, chain_id: ChainId) -> None:
     """Write nothing: the genesis of a module without any."""
 
@@ -136,6 +158,11 @@ def no_hook(state: Overlay, block: BlockDraft, events: list[Event]) -> None:
 
 def no_supply(records: Mapping[bytes, bytes], totals: dict[AssetId, int]) -> None:
     """Add nothing: a module that holds no assets."""
+
+
+def no_export(records: Iterable[tuple[bytes, bytes]], height: Height) -> Iterable[tuple[bytes, bytes]]:
+    """Carry nothing over: a module whose state means nothing on another chain."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,3 +176,6 @@ class Module:
     begin_block: BlockHook = no_hook
     end_block: BlockHook = no_hook
     supply: Supply = no_supply
+    export: Export = no_export
+    prefixes: tuple[bytes, ...] = ()
+    """Raw keys of the module's records begin with one of these; empty for "name/" alone."""

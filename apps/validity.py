@@ -20,7 +20,8 @@ from crypto.schemes import address_of, check_public_key, verify
 from crypto.work import meets
 from state.changes import Reader
 from state.ledger import balance, nonce
-from state.records import KEY, ChainParams, asset_text
+from state.params import ChainParams
+from state.records import KEY, asset_text
 from state.transaction import (
     PROTOCOL_VERSION,
     Call,

@@ -14,7 +14,8 @@ from crypto.errors import Reason, Refused
 from crypto.hashing import Label, digest
 from crypto.schemes import address_of, check_public_key
 from state.encoding import Codec, Record, encode
-from state.records import MAX_DECIMALS, MAX_SYMBOL, ChainParams, asset_id
+from state.params import ChainParams, ProofParams, SecurityParams, StakingParams, Timing
+from state.records import MAX_DECIMALS, MAX_SYMBOL, asset_id
 from state.transaction import PROTOCOL_VERSION
 from state.types import MAX_AMOUNT, MAX_INT, NATIVE, AddressField, AmountField, AssetId, ChainId, Unsigned
 
@@ -24,39 +25,13 @@ MAX_GENESIS: Final = 256 << 20
 MAX_GENESIS_VALIDATORS: Final = 256
 MAX_JSON_INT: Final = 2**53 - 1
 """Plain JSON numbers stay exact up to here in every reader."""
+GROUPS: Final = ("timing", "chain", "security", "staking", "proofs")
+"""Fields of the document that are groups of plain parameters."""
 MIN_TIMEOUT: Final = 10
 """Least consensus timeout in ms: with less, rounds would end before anybody could vote."""
 
 Symbol = Annotated[str, Meta(min_length=1, max_length=MAX_SYMBOL, pattern="^[a-z][a-z0-9]*$")]
 Short = Annotated[str, Meta(max_length=64)]
-
-
-class Timing(Record, frozen=True):
-    """Timing of consensus in ms: the fields of `consensus.types.ConsensusParams`, in the same order."""
-
-    timeout_propose: Unsigned = 1500
-    timeout_prevote: Unsigned = 500
-    timeout_precommit: Unsigned = 500
-    timeout_delta: Unsigned = 500
-    timeout_max: Unsigned = 10_000
-    block_interval: Unsigned = 400
-    precision: Unsigned = 500
-    message_delay: Unsigned = 15_000
-
-
-class SecurityParams(Record, frozen=True):
-    """What ties stake to misbehaviour: evidence_age >= unbonding > trust_period, so that who signed a header that a
-    light client still trusts can still be slashed for it. Times in ms.
-    """
-
-    evidence_age: Unsigned = 21 * 86_400_000
-    """Evidence older than this and than the chain parameters' evidence window is refused."""
-    unbonding: Unsigned = 21 * 86_400_000
-    """Stake stays slashable this long after it stops voting."""
-    trust_period: Unsigned = 14 * 86_400_000
-    """A light client trusts a header no longer than this."""
-    epoch_length: Annotated[int, Meta(ge=1, le=2**32)] = 600
-    """Blocks of an epoch; validator sets change at its end."""
 
 
 class GenesisValidator(Record, frozen=True):
@@ -114,6 +89,8 @@ class Genesis(Record, frozen=True):
     assets: tuple[GenesisAsset, ...] = ()
     balances: tuple[GenesisBalance, ...] = ()
     outputs: tuple[GenesisOutput, ...] = ()
+    staking: StakingParams = StakingParams()
+    proofs: ProofParams = ProofParams()
 
     @property
     def symbols(self) -> dict[str, AssetId]:
@@ -125,7 +102,8 @@ genesis_codec: Final = Codec(Genesis, max_size=MAX_GENESIS)
 _decoders: Final[dict[type[Record], msgspec.msgpack.Decoder[Record]]] = {
     kind: msgspec.msgpack.Decoder(kind)
     for kind in (
-        Genesis, Timing, ChainParams, SecurityParams, GenesisValidator, GenesisAsset, GenesisBalance, GenesisOutput,
+        Genesis, Timing, ChainParams, SecurityParams, StakingParams, ProofParams, GenesisValidator, GenesisAsset,
+        GenesisBalance, GenesisOutput,
     )
 }
 _FIELD_PLACE: Final = re.compile(r"`\$\[(\d+)\]")
@@ -166,7 +144,7 @@ def check_genesis(genesis: Genesis) -> None:
 
 def _check_fields(genesis: Genesis) -> None:
     """Check sizes and ranges. A struct that was built in this process has not met its own field types yet."""
-    for name in ("timing", "chain", "security"):
+    for name in GROUPS:
         _check_struct(f"{name}.", getattr(genesis, name))
     for name in ("validators", "assets", "balances", "outputs"):
         for place, one in enumerate(getattr(genesis, name)):
@@ -188,7 +166,7 @@ def _check_struct(prefix: str, value: Record) -> None:
 
 def _check_params(genesis: Genesis) -> None:
     plain = [("", "time", genesis.time)]
-    for group in ("timing", "chain", "security"):
+    for group in GROUPS:
         plain += [(f"{group}.", name, value) for name, value in msgspec.structs.asdict(getattr(genesis, group)).items()]
     for group, name, value in plain:
         if value > MAX_JSON_INT:
@@ -203,6 +181,8 @@ def _check_params(genesis: Genesis) -> None:
         raise _bad("security.unbonding", "must not be longer than evidence_age: evidence age >= unbonding")
     if security.trust_period >= security.unbonding:
         raise _bad("security.trust_period", "must be shorter than unbonding: unbonding > trust period")
+    if genesis.staking.unbonding_blocks > chain.evidence_window:
+        raise _bad("staking.unbonding_blocks", "must not be more than chain.evidence_window: evidence age >= unbonding")
     if not security.trust_period:
         raise _bad("security.trust_period", "must not be zero: no light client could trust anything")
 

@@ -18,11 +18,9 @@ from state.genesis import (
     GenesisBalance,
     GenesisOutput,
     GenesisValidator,
-    SecurityParams,
-    Timing,
     check_genesis,
 )
-from state.records import ChainParams
+from state.params import ChainParams, ProofParams, SecurityParams, StakingParams, Timing
 from state.types import Address, Amount
 
 T = TypeVar("T")
@@ -63,6 +61,8 @@ class _GenesisForm(msgspec.Struct, forbid_unknown_fields=True):
     assets: list[_AssetForm] = []
     balances: list[_HoldingForm] = []
     outputs: list[_HoldingForm] = []
+    staking: dict[str, int] = {}
+    proofs: dict[str, int] = {}
 
 
 _form_decoder: Final = msgspec.json.Decoder(_GenesisForm)
@@ -94,6 +94,7 @@ def genesis_to_json(genesis: Genesis) -> bytes:
         ],
         [holding(one) for one in genesis.balances],
         [holding(one) for one in genesis.outputs],
+        asdict(genesis.staking), asdict(genesis.proofs),
     )
     return msgspec.json.format(msgspec.json.encode(form), indent=1) + b"\n"
 
@@ -141,6 +142,7 @@ def genesis_from_json(raw: bytes) -> Genesis:
         form.version, form.name, form.time,
         _params("timing", Timing, form.timing), _params("chain", ChainParams, form.chain),
         _params("security", SecurityParams, form.security), validators, assets, balances, outputs,
+        _params("staking", StakingParams, form.staking), _params("proofs", ProofParams, form.proofs),
     )
     check_genesis(genesis)
     return genesis

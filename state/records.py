@@ -36,7 +36,6 @@ from state.types import (
     AssetId,
     HeightField,
     TxId,
-    Unsigned,
 )
 
 UTXO: Final = b"utxo/"
@@ -75,25 +74,6 @@ class Asset(Record, frozen=True):
     mintable: bool
     burnable: bool
     freezable: bool
-
-
-class ChainParams(Record, frozen=True):
-    """Rules that a block's transactions are checked against. Part of the genesis document and of the state."""
-
-    anchor_window: Annotated[int, Meta(ge=1, le=2**20)] = 1024
-    """A: a transaction's anchor is one of this many last block ids."""
-    expiry_window: Annotated[int, Meta(ge=1, le=2**20)] = 2048
-    """E: a transaction expires at most this many heights after its anchor."""
-    min_gas_price: Unsigned = 1
-    """Least fee in unxs for one unit of gas."""
-    difficulty: Annotated[int, Meta(ge=0, le=64)] = 0
-    """Leading zero bits that the hashcash of a transaction needs; 0 asks for none."""
-    max_block_bytes: Annotated[int, Meta(ge=1, le=32 << 20)] = 4 << 20
-    """Cap on the wire bytes of a block's transactions together."""
-    max_block_gas: Unsigned = 20_000_000
-    """Cap on the gas wanted of a block's transactions together."""
-    evidence_window: Annotated[int, Meta(ge=1, le=2**40)] = 100_000
-    """Evidence older than this many heights is refused."""
 
 
 # Values in the state were written by us in canonical form: reading them back skips the canonical check.

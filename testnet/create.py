@@ -13,18 +13,9 @@ from node.home import Home, init_home, write_file
 from node.keystore import CONSENSUS_KEY, NODE_KEY, Keystore, save_node_key
 from p2p.address import format_peer_address, peer_id_of
 from p2p.network import PeerAddress
-from state.genesis import (
-    NATIVE_SYMBOL,
-    Genesis,
-    GenesisBalance,
-    GenesisOutput,
-    GenesisValidator,
-    SecurityParams,
-    Timing,
-    genesis_hash,
-)
+from state.genesis import NATIVE_SYMBOL, Genesis, GenesisBalance, GenesisOutput, GenesisValidator, genesis_hash
 from state.genesis_json import genesis_to_json
-from state.records import ChainParams
+from state.params import ChainParams, SecurityParams, Timing
 from state.transaction import PROTOCOL_VERSION
 from state.types import UNXS_PER_NXS, Address, Amount
 from testnet.manifest import VERSION, Manifest, Member, save_manifest

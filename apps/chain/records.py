@@ -24,7 +24,7 @@ from crypto.hashing import Label, digest
 from state.changes import Overlay, Reader
 from state.encoding import Codec, Record, encode
 from state.ledger import read_number, write_number
-from state.records import ChainParams
+from state.params import ChainParams
 from state.types import Amount, Hash32, Height, HeightField
 
 PARAMS: Final = b"chain/params"

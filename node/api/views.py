@@ -17,8 +17,9 @@ from node.service import NodeStatus, ProvenReceipt
 from p2p.network import PeerInfo
 from state.encoding import encode
 from state.genesis import Genesis
+from state.params import ChainParams
 from state.receipt import Event, Receipt
-from state.records import ChainParams, Lock, asset_text
+from state.records import Lock, asset_text
 from state.transaction import PROTOCOL_VERSION, Coin, Decoded, Message, OutPoint, Output
 from state.types import AssetId, Height
 

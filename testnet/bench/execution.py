@@ -44,20 +44,13 @@ from state.chainstore import ChainStore
 from state.changes import Changes
 from state.columns import ADDRESS_INDEX, OWNER_INDEX, TX_INDEX
 from state.encoding import encode
-from state.genesis import Genesis, GenesisValidator, SecurityParams, Timing, genesis_hash
+from state.genesis import Genesis, GenesisValidator, genesis_hash
 from state.leveldb import LevelDB
 from state.pages import state_key
+from state.params import ChainParams, SecurityParams, Timing
 from state.proof import verify_state_proof
 from state.receipt import BlockResult
-from state.records import (
-    ChainParams,
-    encode_amount,
-    encode_output,
-    key_owner_key,
-    output_key,
-    public_key_key,
-    supply_key,
-)
+from state.records import encode_amount, encode_output, key_owner_key, output_key, public_key_key, supply_key
 from state.transaction import (
     Body,
     Coin,

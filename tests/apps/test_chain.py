@@ -21,7 +21,7 @@ from consensus.types import (
 from crypto.errors import Reason, Refused
 from state import ledger
 from state.changes import Overlay
-from state.records import ChainParams
+from state.params import ChainParams
 from state.types import NATIVE, Amount, BlockId, Height, Round
 from tests.apps.world import CHAIN, FEE, World, address
 

@@ -10,7 +10,7 @@ from consensus.types import EMPTY_COMMIT
 from crypto.errors import Reason, Refused
 from crypto.work import meets
 from state import ledger
-from state.records import ChainParams
+from state.params import ChainParams
 from state.transaction import (
     NO_SCRIPT,
     Call,

@@ -20,10 +20,11 @@ from crypto.keys import SecretKey
 from crypto.schemes import Scheme
 from state.changes import Changes
 from state.encoding import Record, encode
-from state.genesis import Genesis, GenesisBalance, GenesisValidator, SecurityParams, Timing, genesis_hash
+from state.genesis import Genesis, GenesisBalance, GenesisValidator, genesis_hash
 from state.ledger import nonce
+from state.params import ChainParams, SecurityParams, StakingParams, Timing
 from state.receipt import BlockResult, Receipt
-from state.records import ChainParams, encode_output, key_owner_key, output_key, public_key_key
+from state.records import encode_output, key_owner_key, output_key, public_key_key
 from state.transaction import (
     Body,
     Call,
@@ -72,6 +73,7 @@ def make_genesis(names: Sequence[str], params: ChainParams) -> Genesis:
             for power, key in enumerate(validator_keys(), start=1)
         ),
         balances=tuple(GenesisBalance(address(name), "nxs", Amount(START)) for name in names),
+        staking=StakingParams(unbonding_blocks=min(params.evidence_window, 1000)),
     )
 
 

@@ -14,15 +14,8 @@ from node.home import Home
 from node.node import NodeKeys, RunningNode, open_node
 from node.wallet import Account, ChainPoint, Signed, call, message
 from p2p.address import peer_id_of
-from state.genesis import (
-    Genesis,
-    GenesisBalance,
-    GenesisValidator,
-    SecurityParams,
-    Timing,
-    genesis_hash,
-)
-from state.records import ChainParams
+from state.genesis import Genesis, GenesisBalance, GenesisValidator, genesis_hash
+from state.params import ChainParams, SecurityParams, Timing
 from state.types import NATIVE, Address, Amount
 
 QUICK = Timing(

@@ -30,7 +30,7 @@ from node.wallet import (
     transfer,
     witness,
 )
-from state.records import ChainParams
+from state.params import ChainParams
 from state.transaction import Call, Coin, Message, OutPoint, decode_transaction, work_digest
 from state.transaction import Transfer as TransferPayload
 from state.types import NATIVE, Address, Amount, AssetId, BlockId, ChainId, Height, TxId

@@ -8,9 +8,10 @@ from crypto.schemes import Scheme
 from state.blockrows import BlockBytes
 from state.chainstore import ChainOptions, ChainStore
 from state.changes import Changes
-from state.genesis import Genesis, GenesisValidator, SecurityParams, Timing
+from state.genesis import Genesis, GenesisValidator
+from state.params import ChainParams, SecurityParams, Timing
 from state.receipt import BlockResult, Event, Receipt
-from state.records import ChainParams, encode_output, output_key
+from state.records import encode_output, output_key
 from state.store import Store
 from state.transaction import Coin, OutPoint
 from state.types import NATIVE, Address, Amount, Height, TxId, WtxId

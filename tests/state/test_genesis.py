@@ -21,14 +21,13 @@ from state.genesis import (
     GenesisBalance,
     GenesisOutput,
     GenesisValidator,
-    SecurityParams,
-    Timing,
     check_genesis,
     decode_genesis,
     genesis_hash,
 )
 from state.genesis_json import genesis_from_json, genesis_to_json
-from state.records import ChainParams, asset_id
+from state.params import ChainParams, SecurityParams, Timing
+from state.records import asset_id
 from state.types import MAX_AMOUNT, NATIVE, Address, Amount
 from tests.state.chains import KEY, OWNERS
 

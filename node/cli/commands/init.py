@@ -15,18 +15,9 @@ from node.config import make_config, save_config
 from node.home import Home, init_home, write_file
 from node.keystore import CONSENSUS_KEY, NODE_KEY, Keystore, save_node_key
 from p2p.address import peer_id_of
-from state.genesis import (
-    MAX_GENESIS,
-    Genesis,
-    GenesisBalance,
-    GenesisValidator,
-    SecurityParams,
-    Timing,
-    check_genesis,
-    genesis_hash,
-)
+from state.genesis import MAX_GENESIS, Genesis, GenesisBalance, GenesisValidator, check_genesis, genesis_hash
 from state.genesis_json import genesis_from_json, genesis_to_json
-from state.records import ChainParams
+from state.params import ChainParams, SecurityParams, Timing
 from state.types import UNXS_PER_NXS, Address, Amount
 
 OPERATOR: Final = "operator"
