@@ -178,4 +178,4 @@ class Module:
     supply: Supply = no_supply
     export: Export = no_export
     prefixes: tuple[bytes, ...] = ()
-    """Raw keys of the module's records begin with one of these; empty for "name/" alone."""
+    """What raw keys of the module's records begin with, besides "name/"."""

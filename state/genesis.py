@@ -5,6 +5,7 @@ asset is `nxs` for the native token (amounts in unxs), else a symbol from the do
 """
 
 import re
+from itertools import pairwise
 from typing import Annotated, Final
 
 import msgspec
@@ -76,6 +77,13 @@ class GenesisOutput(Record, frozen=True):
     amount: AmountField
 
 
+class CarriedRecord(Record, frozen=True):
+    """A record of the state that the chain takes over from the chain that this document was exported from."""
+
+    key: Annotated[bytes, Meta(min_length=1, max_length=1024)]
+    value: Annotated[bytes, Meta(max_length=1 << 20)]
+
+
 class Genesis(Record, frozen=True):
     """The whole document. `time` in ms since 1970; the first block's time is later."""
 
@@ -91,6 +99,10 @@ class Genesis(Record, frozen=True):
     outputs: tuple[GenesisOutput, ...] = ()
     staking: StakingParams = StakingParams()
     proofs: ProofParams = ProofParams()
+    carried: tuple[CarriedRecord, ...] = ()
+    """In rising order of key. A document with such records lists no assets, balances and outputs, and no module makes
+    money of its own at genesis: all of it is here. `apps.genesis` checks which keys may be here, and the supply.
+    """
 
     @property
     def symbols(self) -> dict[str, AssetId]:
@@ -103,7 +115,7 @@ _decoders: Final[dict[type[Record], msgspec.msgpack.Decoder[Record]]] = {
     kind: msgspec.msgpack.Decoder(kind)
     for kind in (
         Genesis, Timing, ChainParams, SecurityParams, StakingParams, ProofParams, GenesisValidator, GenesisAsset,
-        GenesisBalance, GenesisOutput,
+        GenesisBalance, GenesisOutput, CarriedRecord,
     )
 }
 _FIELD_PLACE: Final = re.compile(r"`\$\[(\d+)\]")
@@ -140,13 +152,14 @@ def check_genesis(genesis: Genesis) -> None:
     _check_params(genesis)
     _check_validators(genesis)
     _check_money(genesis)
+    _check_carried(genesis)
 
 
 def _check_fields(genesis: Genesis) -> None:
     """Check sizes and ranges. A struct that was built in this process has not met its own field types yet."""
     for name in GROUPS:
         _check_struct(f"{name}.", getattr(genesis, name))
-    for name in ("validators", "assets", "balances", "outputs"):
+    for name in ("validators", "assets", "balances", "outputs", "carried"):
         for place, one in enumerate(getattr(genesis, name)):
             _check_struct(f"{name}[{place}].", one)
     _check_struct("", genesis)
@@ -225,3 +238,11 @@ def _add(totals: dict[str, int], field: str, symbol: str, amount: int) -> None:
     totals[symbol] += amount
     if totals[symbol] > MAX_AMOUNT:
         raise _bad(f"{field}.amount", f"the supply of {symbol} grows over {MAX_AMOUNT}")
+
+
+def _check_carried(genesis: Genesis) -> None:
+    for place, (one, other) in enumerate(pairwise(genesis.carried), start=1):
+        if one.key >= other.key:
+            raise _bad(f"carried[{place}].key", "the records are not in rising order of key")
+    if genesis.carried and (genesis.assets or genesis.balances or genesis.outputs):
+        raise _bad("carried", "a document that takes over another chain's records lists no money of its own")

@@ -1,6 +1,7 @@
 """The genesis document as JSON, for people to write and read.
 
-Addresses are bech32m text, keys hexadecimal, amounts and voting powers decimal strings, all other numbers plain.
+Addresses are bech32m text, keys and carried records hexadecimal, amounts and voting powers decimal strings, all other
+numbers plain.
 """
 
 from functools import cache
@@ -13,6 +14,7 @@ from crypto.address import decode_address, encode_address
 from crypto.errors import Reason, Refused
 from state.genesis import (
     MAX_GENESIS,
+    CarriedRecord,
     Genesis,
     GenesisAsset,
     GenesisBalance,
@@ -63,6 +65,7 @@ class _GenesisForm(msgspec.Struct, forbid_unknown_fields=True):
     outputs: list[_HoldingForm] = []
     staking: dict[str, int] = {}
     proofs: dict[str, int] = {}
+    carried: list[tuple[str, str]] = []
 
 
 _form_decoder: Final = msgspec.json.Decoder(_GenesisForm)
@@ -95,6 +98,7 @@ def genesis_to_json(genesis: Genesis) -> bytes:
         [holding(one) for one in genesis.balances],
         [holding(one) for one in genesis.outputs],
         asdict(genesis.staking), asdict(genesis.proofs),
+        [(one.key.hex(), one.value.hex()) for one in genesis.carried],
     )
     return msgspec.json.format(msgspec.json.encode(form), indent=1) + b"\n"
 
@@ -138,11 +142,15 @@ def genesis_from_json(raw: bytes) -> Genesis:
         GenesisOutput(address(f"outputs[{place}].owner", one.owner), one.symbol, Amount(int(one.amount)))
         for place, one in enumerate(form.outputs)
     )
+    carried = tuple(
+        CarriedRecord(_hex(f"carried[{place}]", key), _hex(f"carried[{place}]", value))
+        for place, (key, value) in enumerate(form.carried)
+    )
     genesis = Genesis(
         form.version, form.name, form.time,
         _params("timing", Timing, form.timing), _params("chain", ChainParams, form.chain),
         _params("security", SecurityParams, form.security), validators, assets, balances, outputs,
-        _params("staking", StakingParams, form.staking), _params("proofs", ProofParams, form.proofs),
+        _params("staking", StakingParams, form.staking), _params("proofs", ProofParams, form.proofs), carried,
     )
     check_genesis(genesis)
     return genesis

@@ -5,8 +5,10 @@ from typing import Any, Final
 from apps.gas import INPUT, OUTPUT, RECORD
 from apps.module import MessageKind, Module, Rule, flat_gas
 from apps.token import issuing, messages, queries, rules
+from apps.token.carrying import EXPORT
 from apps.token.genesis import write_genesis
 from state.encoding import Codec
+from state.records import UTXO
 
 
 def _kind(message: type[Any], rule: Rule, records: int) -> MessageKind:
@@ -46,6 +48,8 @@ MODULE: Final = Module(
     },
     genesis=write_genesis,
     supply=queries.supply_of,
+    export=EXPORT,
+    prefixes=(UTXO,),
 )
 
 __all__ = ["MODULE"]

@@ -1,0 +1,131 @@
+"""What a chain takes over from another one: exact, complete, counted from the new start; and what is refused."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from apps.genesis import carried_records, init_genesis
+from apps.supply import supply_differences
+from apps.token.messages import Approve, Freeze, Issue, Lock, Unlock
+from consensus.types import EMPTY_COMMIT
+from crypto.errors import Reason, Refused
+from state import ledger, records
+from state.encoding import encode
+from state.genesis import CarriedRecord, Genesis, GenesisBalance, genesis_hash
+from state.genesis_json import genesis_from_json, genesis_to_json
+from state.params import ChainParams
+from state.records import asset_id, balance_key, lock_key, nonce_key, output_key, supply_key
+from state.transaction import NO_SCRIPT, Memo, State
+from state.types import NATIVE, Amount, Height, TxId
+from tests.apps.world import CHAIN, GENESIS_ID, World, address, deposit, make_genesis
+
+ALICE, BOB = address("alice"), address("bob")
+GOLD = asset_id(address("issuer"), "gold")
+
+
+@pytest.fixture
+def lived() -> World:
+    """A state with something of every kind that the token and auth modules keep."""
+    memo = Memo(NO_SCRIPT, ALICE, bytes(32), b"hi", Height(3), Height(50))
+    gone = State(0, NO_SCRIPT, ALICE, bytes(32), (b"x",), Height(0), Height(2))
+    world = World(more=(memo, gone))
+    world.does("issuer", Issue("gold", 2, Amount(1000), True, True, True))
+    world.does("issuer", deposit(GOLD, ("alice", 30), ("bob", 40)))
+    world.does("issuer", Freeze(GOLD, BOB))
+    world.does("alice", Lock(NATIVE, Amount(77), Height(40)), Approve(NATIVE, BOB, Amount(5)))
+    return world
+
+
+def exported(world: World) -> Genesis:
+    carried = carried_records(sorted(world.records.items()), Height(world.height))
+    return replace(make_genesis((), ChainParams()), name="second", carried=carried)
+
+
+def first_state(genesis: Genesis) -> dict[bytes, bytes]:
+    return {key: value for key, value in init_genesis(genesis) if value is not None}
+
+
+def test_money_is_taken_over_and_heights_are_rebased(lived: World) -> None:
+    state = first_state(exported(lived))
+    assert supply_differences(state) == {}
+    for kind in ("token/balance", "token/allowance", "token/asset", "token/supply", "token/frozen", "auth"):
+        prefix = kind.encode() + b"/"
+        before = {key: value for key, value in lived.records.items() if key.startswith(prefix)}
+        assert before and before == {key: value for key, value in state.items() if key.startswith(prefix)}
+    assert state[b"chain/fees"] == lived.records[b"chain/fees"]
+    (lock,) = [records.decode_lock(value) for key, value in state.items() if key.startswith(b"token/lock/")]
+    assert (lock.amount, lock.release_height) == (77, 40 - lived.height)
+    memo = records.decode_output(state[output_key(TxId(CHAIN), 0)])
+    assert isinstance(memo, Memo) and (memo.not_before, memo.not_after) == (0, 50 - lived.height)
+    gone = records.decode_output(state[output_key(TxId(CHAIN), 1)])
+    assert isinstance(gone, State) and (gone.not_before, gone.not_after) == (0, 0)
+    assert sum(key.startswith(b"utxo/") for key in state) == 4
+    assert not any(key.startswith(b"chain/anchor/") for key in state)
+
+
+def test_the_document_says_the_same_in_both_forms(lived: World) -> None:
+    genesis = exported(lived)
+    again = genesis_from_json(genesis_to_json(genesis))
+    assert again == genesis and genesis_hash(again) == genesis_hash(genesis)
+
+
+def test_an_export_of_the_first_state_is_the_same(lived: World) -> None:
+    genesis = exported(lived)
+    assert carried_records(sorted(first_state(genesis).items()), Height(0)) == genesis.carried
+
+
+def changed(genesis: Genesis, **records: Any) -> Genesis:
+    """Return the document with records added or replaced, by the hexadecimal text of their keys."""
+    carried = {record.key: record.value for record in genesis.carried}
+    carried |= {bytes.fromhex(key[1:]): value for key, value in records.items()}
+    return replace(genesis, carried=tuple(CarriedRecord(key, carried[key]) for key in sorted(carried)))
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    (b"chain/params", encode(ChainParams())),
+    (b"chain/anchor/" + bytes(32), bytes(8)),
+    (b"nobody/has/this", b"x"),
+    (b"token/balance/" + bytes(5), encode(1)),
+    (balance_key(ALICE, NATIVE), encode(0)),
+    (balance_key(ALICE, NATIVE), encode(-1)),
+    (balance_key(ALICE, NATIVE), b"\xd3" + bytes(7) + b"\x01"),
+    (balance_key(ALICE, NATIVE), b""),
+    (nonce_key(ALICE), encode("x")),
+    (lock_key(ALICE, bytes(32)), encode(1)),
+    (balance_key(address("new"), NATIVE), encode(1)),
+    (supply_key(GOLD), encode(1)),
+], ids=lambda value: repr(value)[:24])
+def test_wrong_records_are_refused(lived: World, key: bytes, value: bytes) -> None:
+    genesis = changed(exported(lived), **{"k" + key.hex(): value})
+    with pytest.raises(Refused) as caught:
+        init_genesis(genesis)
+    assert caught.value.reason is Reason.BAD_GENESIS
+
+
+def test_wrong_documents_are_refused(lived: World) -> None:
+    genesis = exported(lived)
+    wrong = (
+        replace(genesis, carried=genesis.carried[::-1]),
+        replace(genesis, carried=(*genesis.carried, genesis.carried[-1])),
+        replace(genesis, carried=tuple(one for one in genesis.carried if one.key != balance_key(ALICE, NATIVE))),
+        replace(genesis, balances=(GenesisBalance(ALICE, "nxs", Amount(1)),)),
+    )
+    for document in wrong:
+        with pytest.raises(Refused) as caught:
+            init_genesis(document)
+        assert caught.value.reason is Reason.BAD_GENESIS
+
+
+def test_the_new_chain_goes_on_from_there(lived: World) -> None:
+    old = lived.height
+    state = first_state(exported(lived))
+    lived.records.clear()
+    lived.records.update(state)
+    lived.height, lived.tip, lived.last_commit = 0, GENESIS_ID, EMPTY_COMMIT
+    (identity,) = ledger.lock_ids(lived.records, ALICE)
+    assert lived.fails("alice", Unlock(identity)) is Reason.LOCKED
+    while lived.height < 40 - old - 1:
+        lived.block()
+    lived.does("alice", Unlock(identity))
+    assert lived.height == 40 - old
