@@ -44,6 +44,7 @@ class Label(Enum):
     HYBRID_SIGN = b"nexus/hybrid-sign/1"  # scheme byte, both keys, message -> what both keys sign
     STOQ_AUTH = b"nexus/stoq-auth/1"
     HANDSHAKE = b"nexus/handshake/1"
+    SIGN_STATE = b"nexus/sign-state/1"  # checksum of a validator's last-sign state
 
     def __init__(self, text: bytes) -> None:
         self.prefix = bytes([len(text)]) + text

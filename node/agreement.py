@@ -1,11 +1,13 @@
 """Carries out what the consensus engine asks for, with the chain, the log and the mempool at hand. No trio, no sockets.
 
-Everything that a restart must remember is in the log before it counts: own votes and proposals are appended and
-synced, and only then handed back to the engine, which broadcasts them. A block's batch is on disk before the log is
-cleared. So wherever the process dies, the next start finds either the block, or all that we said about it.
+Everything that a restart must remember is on disk before it counts: own votes and proposals are appended to the log
+and synced, then remembered in the last-sign state, and only then handed back to the engine, which broadcasts them. A
+block's batch is on disk before the log is cleared. So wherever the process dies, the next start finds either the
+block, or all that we said about it; and should the log be lost, the last-sign state keeps us from saying anything else.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -39,7 +41,17 @@ from consensus.effects import (
     WorkAvailable,
 )
 from consensus.engine import Engine
-from consensus.log import BlockEntry, HeightEntry, decode_entries, encode_entry, entries_of, message_entry
+from consensus.log import (
+    BlockEntry,
+    HeightEntry,
+    LogEntry,
+    ProposalEntry,
+    VoteEntry,
+    decode_entries,
+    encode_entry,
+    entries_of,
+    message_entry,
+)
 from consensus.round_machine import RoundStep
 from consensus.types import Commit, Evidence, Proposal, Vote, proposal_sign_bytes, vote_sign_bytes
 from crypto.errors import Reason, Refused
@@ -49,6 +61,7 @@ from node.chain import Chain, Executed
 from node.consensus_log import LogFile
 from node.counters import Counters, timed
 from node.events import BlockCommitted
+from node.last_sign import SignGuard, place_of
 from node.logs import logger
 from node.mempool import Mempool
 from node.signatures import SignatureCache
@@ -78,13 +91,13 @@ class Agreement:
         mempool: where blocks are made from.
         signatures: which transactions are known to be signed well.
         verifier: checks votes, commits and evidence.
-        own_address: of our consensus key; None for a node that only follows.
+        guard: what our consensus key signed last; None for a node that only follows.
         catch_up: is told of peers that speak of later heights.
     """
 
     def __init__(
         self, chain: Chain, engine: Engine, log: LogFile, mempool: Mempool, signatures: SignatureCache,
-        verifier: Verifier, own_address: Address | None, catch_up: CatchUp,
+        verifier: Verifier, guard: SignGuard | None, catch_up: CatchUp,
     ) -> None:
         self.chain = chain
         self.engine = engine
@@ -94,11 +107,16 @@ class Agreement:
         self._mempool = mempool
         self.signatures = signatures
         self._verifier = verifier
-        self.own_address = own_address
+        self._guard = guard
         self._catch_up = catch_up
         self._evidence: dict[bytes, Evidence] = {}
         self._inputs: deque[Input] = deque()
         self._actions: list[Action] = []
+
+    @property
+    def own_address(self) -> Address | None:
+        """Of our consensus key; None for a node that only follows."""
+        return None if self._guard is None else self._guard.state.key
 
     # ---- inputs
 
@@ -106,7 +124,7 @@ class Agreement:
         """Read the log and begin the height after the tip.
 
         Raises:
-            Refused: CORRUPT_LOG.
+            Refused: CORRUPT_LOG, BAD_SIGN_STATE.
         """
         raw = self._log.read()
         entries, good = decode_entries(raw)
@@ -120,8 +138,33 @@ class Agreement:
                     self.candidates.keep(decode_transaction(transaction))
         if not current:
             self._begin_log()
-        self.engine.restore(current)
+        self.engine.restore((*current, *self._forgotten(current)))
         return self.start_height(now)
+
+    def _forgotten(self, entries: Sequence[LogEntry]) -> list[LogEntry]:
+        """Let log and last-sign state learn from each other; return what only the latter knows of this height."""
+        guard = self._guard
+        if guard is None:
+            return []
+        if guard.state.height > self.chain.height + 1:
+            _log.warning("nothing is signed before the chain passes the last-sign state", height=guard.state.height)
+        own_index = self.chain.tip.validators.index_of(guard.state.key)
+        if own_index is None:
+            return []
+        guard.learn([message for message in map(_message_in, entries) if message and self._is_own(message, own_index)])
+        known = {
+            (entry.vote.kind, entry.vote.round) for entry in entries
+            if isinstance(entry, VoteEntry) and entry.vote.validator == own_index
+        }
+        missing = [vote for vote in guard.votes_at(self.chain.height + 1) if (vote.kind, vote.round) not in known]
+        return [VoteEntry(vote) for vote in missing]
+
+    def _is_own(self, message: Vote | Proposal, own_index: int) -> bool:
+        """Whether our key signed it: a proposal names the maker of its block, who need not be its proposer."""
+        if isinstance(message, Vote):
+            return message.validator == own_index
+        public_key = self.chain.tip.validators.validators[own_index].public_key
+        return self._verifier.verify(public_key, self._sign_bytes(SignProposal(message)), message.signature)
 
     def start_height(self, now: int) -> list[Action]:
         """Begin consensus on the height after the tip."""
@@ -138,7 +181,7 @@ class Agreement:
         return self._run(now)
 
     def signed(self, task: SignVote | SignProposal, signature: bytes, now: int) -> list[Action]:
-        """Take a signature that was asked for: into the log, to the disk, and only then to the engine."""
+        """Take a signature that was asked for: to the disk, and only then to the engine."""
         message: Vote | Proposal
         if isinstance(task, SignVote):
             message = Vote(task.kind, task.height, task.round, task.block_id, task.validator, signature)
@@ -146,8 +189,11 @@ class Agreement:
             message = replace(task.proposal, signature=signature)
         if message.height != self.chain.height + 1:
             return []  # decided meanwhile: it never leaves, so it need not be remembered
+        if self._guard is None or not self._guard.permits(message):
+            return []  # signed while something later was: it never leaves
         self._log.append(encode_entry(message_entry(message)))
         self._log.sync()
+        self._guard.record(message)
         if isinstance(message, Vote):
             return self.feed(VoteReceived(message, OWN), now)
         return self.feed(ProposalReceived(message, OWN), now)
@@ -186,7 +232,7 @@ class Agreement:
             case ScheduleTimeout(timeout, delay):
                 self._actions.append(StartTimer(timeout, delay))
             case SignVote() | SignProposal():
-                self._actions.append(Sign(effect, self._sign_bytes(effect)))
+                self._ask_signature(effect)
             case AppendLog(message):
                 self._log.append(encode_entry(message_entry(message)))
                 if self.engine.step.name == RoundStep.UNSTARTED.value:
@@ -213,6 +259,17 @@ class Agreement:
             case Diverged(height, block_id):
                 detail = f"block {block_id.hex()} at height {height} is final, and invalid here; state or code is wrong"
                 self._actions.append(Halt(Refused(Reason.BAD_HEADER, detail)))
+
+    def _ask_signature(self, task: SignVote | SignProposal) -> None:
+        """Have it signed, unless that would be below or beside what was signed: then nothing is said."""
+        if self._guard is None:
+            raise AssertionError("only a validator's engine asks for a signature")
+        if self._guard.permits(task):
+            self._actions.append(Sign(task, self._sign_bytes(task)))
+            return
+        self.counters.withheld += 1
+        height, round, step = place_of(task)
+        _log.warning("not signed: the last-sign state is at or above it", height=height, round=round, step=step.name)
 
     def _sign_bytes(self, task: SignVote | SignProposal) -> bytes:
         chain_id = self.chain.tip.chain_id
@@ -323,6 +380,13 @@ class Agreement:
     def _begin_log(self) -> None:
         self._log.cut(0)
         self._log.append(encode_entry(HeightEntry(Height(self.chain.height + 1))))
+
+
+def _message_in(entry: LogEntry) -> Vote | Proposal | None:
+    """Return what an entry says that somebody signed."""
+    if isinstance(entry, VoteEntry):
+        return entry.vote
+    return entry.proposal if isinstance(entry, ProposalEntry) else None
 
 
 def message_frame(message: Proposal | Vote) -> bytes:

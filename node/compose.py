@@ -14,6 +14,7 @@ from node.chain import Chain
 from node.config import NodeConfig
 from node.consensus_log import LogFile
 from node.core import Core
+from node.last_sign import SignFile, open_guard
 from node.mempool import Limits, Mempool
 from node.signatures import Holds, SignatureCache
 from node.sync import CatchUp
@@ -36,23 +37,31 @@ def core_settings(config: NodeConfig) -> CoreSettings:
     return CoreSettings(limits, config.relay_delay, config.forward_transactions)
 
 
-def compose(chain: Chain, log: LogFile, verifier: Verifier, own_key: bytes | None, settings: CoreSettings) -> Core:
+def compose(
+    chain: Chain, log: LogFile, last_sign: SignFile, verifier: Verifier, own_key: bytes | None, settings: CoreSettings
+) -> Core:
     """Return a core that has not started.
 
     Args:
         chain: opened.
         log: of the height in progress.
+        last_sign: what our consensus key signed last; not read without one.
         verifier: checks every signature: of votes, commits, evidence and transactions.
         own_key: our public consensus key, or None for a node that only follows.
         settings: of the core.
+
+    Raises:
+        Refused: BAD_SIGN_STATE, SIGN_STATE_EXPORTED.
     """
     own_address = None if own_key is None else Address(address_of(own_key))
+    chain_id, is_new = chain.tip.chain_id, chain.height == 0
+    guard = None if own_address is None else open_guard(last_sign, own_address, chain_id, is_new)
     params = ConsensusParams(*msgspec.structs.astuple(chain.genesis.timing))
-    engine = Engine(chain.tip.chain_id, params, verifier, own_address)
+    engine = Engine(chain_id, params, verifier, own_address)
     mempool = Mempool(settings.limits)
     signatures = SignatureCache(_holds(verifier))
     catch_up = CatchUp()
-    agreement = Agreement(chain, engine, log, mempool, signatures, verifier, own_address, catch_up)
+    agreement = Agreement(chain, engine, log, mempool, signatures, verifier, guard, catch_up)
     admission = Admission(mempool, signatures, lambda: chain.view, settings.forward)
     return Core(agreement, admission, mempool, catch_up, verifier, settings.relay_delay)
 

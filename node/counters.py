@@ -45,6 +45,7 @@ class Counters:
         rejected: proposals that we did not vote for, by reason.
         misbehaviour: what peers did wrong, by reason.
         evidence: proofs of double signing found.
+        withheld: votes and proposals not signed, because the last-sign state is at or above them.
         recent: time in ms and transactions of the last blocks.
     """
 
@@ -52,6 +53,7 @@ class Counters:
     transactions: int = 0
     synced: int = 0
     evidence: int = 0
+    withheld: int = 0
     executing: Timing = field(default_factory=Timing)
     committing: Timing = field(default_factory=Timing)
     timeouts: Counter[str] = field(default_factory=Counter)

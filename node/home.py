@@ -4,6 +4,7 @@
     genesis.json      the genesis document, canonical JSON
     genesis.hash      the chain id that this home was made for, as hexadecimal
     keys/             encrypted or plain key files (node.keystore)
+    keys/consensus_key.state   what the consensus key signed last (node.last_sign); outlives data/
     data/chain/       LevelDB: blocks, state, indexes; its LOCK file keeps a second process out
     data/consensus.log   own votes and what led to them, for the height in progress
 """
@@ -44,6 +45,11 @@ class Home:
     def keys(self) -> Path:
         """Folder of key files."""
         return self.root / "keys"
+
+    @property
+    def sign_state(self) -> Path:
+        """What the consensus key signed last: with the key, so that it is not lost with the data."""
+        return self.keys / "consensus_key.state"
 
     @property
     def data(self) -> Path:

@@ -24,6 +24,7 @@ from node.driver import Driver, NoSigner, wall_clock, worker_count
 from node.events import EventFeed
 from node.home import Home, open_home
 from node.keystore import CONSENSUS_KEY, NODE_KEY, load_node_key
+from node.last_sign import DiskSignFile
 from node.logs import configure_logging, logger
 from node.metrics import NodeCollector, serve_metrics
 from node.service import NodeService
@@ -81,8 +82,8 @@ async def open_node(home: Home, config: NodeConfig, genesis: Genesis, keys: Node
         keys: of this node.
 
     Raises:
-        Refused: HOME_IN_USE, CORRUPT_DATABASE, CORRUPT_LOG, GENESIS_MISMATCH, WRONG_VERSION, PORT_IN_USE, BAD_CONFIG,
-            at start or, for damage found later, while running.
+        Refused: HOME_IN_USE, CORRUPT_DATABASE, CORRUPT_LOG, BAD_SIGN_STATE, SIGN_STATE_EXPORTED, GENESIS_MISMATCH,
+            WRONG_VERSION, PORT_IN_USE, BAD_CONFIG, at start or, for damage found later, while running.
     """
     with ExitStack() as stack:
         store = LevelDB.open(home.chain)
@@ -93,7 +94,7 @@ async def open_node(home: Home, config: NodeConfig, genesis: Genesis, keys: Node
         signer: Signer = NoSigner() if keys.consensus is None else KeySigner(keys.consensus)
         verifier = SchemeVerifier()
         own_key = None if keys.consensus is None else keys.consensus.public_key
-        core = compose(chain, log, verifier, own_key, core_settings(config))
+        core = compose(chain, log, DiskSignFile(home.sign_state), verifier, own_key, core_settings(config))
         feed = EventFeed()
         async with open_network(network_config(config), keys.node, genesis_hash(genesis)) as network:
             workers = worker_count(config.signature_workers)

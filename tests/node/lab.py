@@ -56,7 +56,8 @@ class Lab:
 
     def home(self, index: int) -> Home:
         home = Home(self.folder / f"node{index}")
-        home.data.mkdir(parents=True, exist_ok=True)
+        for folder in (home.keys, home.data):
+            folder.mkdir(parents=True, exist_ok=True)
         return home
 
     def config(self, index: int, **settings: object) -> NodeConfig:

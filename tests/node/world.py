@@ -80,6 +80,19 @@ class MemoryLog:
 
 
 @dataclass
+class MemorySignFile:
+    """A last-sign state that is replaced as a whole."""
+
+    content: bytes = b""
+
+    def read(self) -> bytes:
+        return self.content
+
+    def replace(self, content: bytes) -> None:
+        self.content = content
+
+
+@dataclass
 class Machine:
     """One node: its disk survives, its core does not. `life` tells answers to a dead core from those to the living."""
 
@@ -87,6 +100,7 @@ class Machine:
     key: bytes | None
     store: MemoryStore = field(default_factory=MemoryStore)
     log: MemoryLog = field(default_factory=MemoryLog)
+    last_sign: MemorySignFile = field(default_factory=MemorySignFile)
     life: int = 0
     alive: list[Core] = field(default_factory=list)
 
@@ -120,7 +134,7 @@ class World:
     def start(self, machine: Machine) -> None:
         """Begin a life of a machine, and connect it with the living."""
         chain = open_chain(machine.store, self.genesis)
-        machine.alive = [compose(chain, machine.log, FakeVerifier(), machine.key, SETTINGS)]
+        machine.alive = [compose(chain, machine.log, machine.last_sign, FakeVerifier(), machine.key, SETTINGS)]
         self._do(machine, machine.core.start(self.now))
         for other in self.machines:
             if other is not machine and other.alive and machine.alive:
