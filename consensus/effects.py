@@ -7,7 +7,7 @@ in order. An effect that wants an answer names the input that brings it.
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from consensus.types import Block, Commit, Evidence, Proposal, Tip, Vote, VoteKind
+from consensus.types import Block, Commit, Evidence, Proposal, SignedOffer, Tip, Vote, VoteKind
 from crypto.errors import Reason
 from state.types import BlockId, Height, Round
 
@@ -74,6 +74,14 @@ class VoteReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class OfferReceived:
+    """What a peer's proposal for a round of ours signs, without its block: it may prove that there were two."""
+
+    offer: SignedOffer
+    sender: PeerId
+
+
+@dataclass(frozen=True, slots=True)
 class BlockBuilt:
     """Answer to BuildBlock: an unsigned proposal whose block has been executed and found valid."""
 
@@ -90,7 +98,8 @@ class BlockChecked:
 
 
 Input = (
-    StartHeight | WorkAvailable | TimeoutElapsed | ProposalReceived | VoteReceived | BlockBuilt | BlockChecked
+    StartHeight | WorkAvailable | TimeoutElapsed | ProposalReceived | VoteReceived | OfferReceived | BlockBuilt
+    | BlockChecked
 )
 
 
@@ -251,7 +260,7 @@ class Signer(Protocol):
 
 __all__ = [
     "AppendLog", "Block", "BlockBuilt", "BlockChecked", "Broadcast", "BuildBlock", "CheckBlock", "Decide", "Diverged",
-    "Effect", "Input", "Misbehaved", "PeerAhead", "PeerId", "PersistBlock", "ProposalReceived", "ProposalRejected",
-    "RecordEvidence", "ScheduleTimeout", "SignProposal", "SignVote", "Signer", "StartHeight", "Step", "Timeout",
-    "TimeoutElapsed", "Verifier", "VoteReceived", "WorkAvailable",
+    "Effect", "Input", "Misbehaved", "OfferReceived", "PeerAhead", "PeerId", "PersistBlock", "ProposalReceived",
+    "ProposalRejected", "RecordEvidence", "ScheduleTimeout", "SignProposal", "SignVote", "Signer", "StartHeight",
+    "Step", "Timeout", "TimeoutElapsed", "Verifier", "VoteReceived", "WorkAvailable",
 ]

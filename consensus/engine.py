@@ -22,6 +22,7 @@ from consensus.effects import (
     CheckBlock,
     Effect,
     Input,
+    OfferReceived,
     PeerAhead,
     PeerId,
     ProposalReceived,
@@ -35,9 +36,12 @@ from consensus.effects import (
 from consensus.height_run import OWN, HeightRun, Rules
 from consensus.log import LogEntry, entries_of, height_of
 from consensus.relay import Held, RoundStatus, lacking, status_of
-from consensus.types import ConsensusParams, Proposal, Tip, Vote
+from consensus.sightings import Sightings, contradicting, offer_of, sightings_of
+from consensus.types import ConsensusParams, Proposal, SignedOffer, Tip, Vote
 from state.types import Address, ChainId, Height, Round
 
+HEIGHTS_BEFORE: Final = 2
+"""Decided heights whose votes are kept: for late ones, and to compare with what peers saw."""
 MAX_EARLY_VOTES: Final = 1024
 """Votes for the next height kept from one sender: two rounds of the largest validator set."""
 MAX_EARLY_PROPOSALS: Final = 2
@@ -61,7 +65,9 @@ class Engine:
     ) -> None:
         self._rules = Rules(chain_id, params, verifier, own_address)
         self._runs: list[HeightRun] = []
-        """Empty before the first StartHeight; then the present height, and the one before it for late votes."""
+        """Empty before the first StartHeight; then the present height, and those before it for late votes."""
+        self._told: dict[Height, int] = {}
+        """How much of each of these heights is in the last Sightings about it."""
         self._entries: tuple[LogEntry, ...] = ()
         self._early = EarlyMessages()
         self._ahead: dict[PeerId, Height] = {}
@@ -85,6 +91,21 @@ class Engine:
         """Return what to pass on to a peer with this status."""
         return lacking(self.held, status)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether votes or proposals came since the last `news`."""
+        return any(run.heard != self._told.get(run.height, 0) for run in self._runs)
+
+    def news(self) -> tuple[Sightings, ...]:
+        """Return what to tell peers of each height of which something new was seen since the last call."""
+        changed = [run for run in self._runs if run.heard != self._told.get(run.height, 0)]
+        self._told = {run.height: run.heard for run in self._runs}
+        return tuple(sightings_of(run.held) for run in changed)
+
+    def contradicting(self, seen: Sightings) -> tuple[SignedOffer | Vote, ...]:
+        """Return what we hold that contradicts what a peer saw."""
+        return next((contradicting(run.held, seen) for run in self._runs if run.height == seen.height), ())
+
     def restore(self, entries: Sequence[LogEntry]) -> None:
         """Take the log's entries, before the first StartHeight: what they hold is never signed again."""
         self._entries = tuple(entries)
@@ -103,6 +124,10 @@ class Engine:
                 return self._vote(vote, sender, now_ms)
             case ProposalReceived(proposal, sender):
                 return self._proposal(proposal, sender, now_ms)
+            case OfferReceived(offer, sender):
+                return [
+                    effect for run in self._runs if run.height == offer.height for effect in run.offer(offer, sender)
+                ]
         for run in self._runs[:1]:
             match input:
                 case WorkAvailable():
@@ -121,7 +146,7 @@ class Engine:
         run = HeightRun(self._rules, tip)
         for before in self._runs[:1]:
             run.last_commit.extend(before.precommits_for(tip.commit))
-        self._runs[:] = [run, *self._runs[:1]]
+        self._runs[:] = [run, *self._runs[:HEIGHTS_BEFORE]]
         self._entries = tuple(entry for entry in self._entries if height_of(entry) >= run.height)
         effects = run.begin(entries_of(self._entries, run.height), now)
         for message, sender, arrived in self._early.take(run.height):
@@ -150,6 +175,9 @@ class Engine:
                 for before in self._runs[1:] if accepted else ():
                     effects += before.seen_in_commit(proposal.last_commit)
                 return effects
+        for before in self._runs[1:]:
+            if proposal.height == before.height:
+                return before.offer(offer_of(proposal), sender)
         return self._other_height(proposal, sender, now)
 
     def _other_height(self, message: Vote | Proposal, sender: PeerId, now: int) -> list[Effect]:

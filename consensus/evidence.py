@@ -11,6 +11,7 @@ from consensus.types import (
     DuplicateVote,
     Evidence,
     Proposal,
+    SignedOffer,
     ValidatorSet,
     Vote,
     proposal_sign_bytes,
@@ -26,7 +27,9 @@ def duplicate_vote(validator: Address, one: Vote, other: Vote) -> DuplicateVote:
     return DuplicateVote(validator, first, second)
 
 
-def duplicate_proposal(validator: Address, one: Proposal, other: Proposal) -> DuplicateProposal:
+def duplicate_proposal(
+    validator: Address, one: Proposal | SignedOffer, other: Proposal | SignedOffer
+) -> DuplicateProposal:
     """Return the evidence of two conflicting proposals, in canonical order."""
     first, second = sorted((one, other), key=lambda proposal: proposal.block_id)
     return DuplicateProposal(

@@ -48,11 +48,13 @@ from consensus.round_machine import (
     StartTimer,
     ValueIsValid,
 )
+from consensus.sightings import offer_of
 from consensus.timing import is_timely, rest_before_next, timeout
 from consensus.types import (
     Commit,
     ConsensusParams,
     Proposal,
+    SignedOffer,
     Tip,
     Vote,
     VoteKind,
@@ -112,6 +114,8 @@ class HeightRun:
         self._rested = False
         self._work = tip.needs_proof_block
         self._checking: set[BlockId] = set()
+        self._unmasked: set[Round] = set()
+        """Rounds whose proposer is known to have signed two offers, of which we hold one."""
         self._diverged = False
 
     @property
@@ -119,6 +123,11 @@ class HeightRun:
         """What peers may lack."""
         state = self._machine.state
         return Held(self.height, state.round, state.step, self._proposals, self._machine.votes)
+
+    @property
+    def heard(self) -> int:
+        """A number that rises with every proposal and vote."""
+        return self._machine.votes.taken + sum(map(len, self._proposals.values()))
 
     def precommits_for(self, commit: Commit) -> tuple[Vote, ...]:
         """Return the verified precommits for the block of a commit of this height, those after the decision too."""
@@ -198,8 +207,10 @@ class HeightRun:
         """Take a proposal of this height. `now` is when it arrived."""
         round = proposal.round
         held = self._proposals.get(round, ())
+        if self._machine.decided:
+            return self.offer(offer_of(proposal), sender)
         known = len(held) >= 2 or any(other.block_id == proposal.block_id for other in held)
-        if known or self._machine.decided or round > max(self._machine.state.round, 0) + MAX_PROPOSALS_AHEAD:
+        if known or round > max(self._machine.state.round, 0) + MAX_PROPOSALS_AHEAD:
             return []
         if sender != OWN:
             try:
@@ -224,6 +235,20 @@ class HeightRun:
         effects += self._judge(proposal)
         return effects + self._do(self._machine.add_offer(round, offer))
 
+    def offer(self, offer: SignedOffer, sender: PeerId) -> list[Effect]:
+        """Compare what a proposer signed with the one proposal of the round that we hold, also after the decision."""
+        held = self._proposals.get(offer.round, ())
+        if len(held) != 1 or held[0].block_id == offer.block_id or offer.round in self._unmasked:
+            return []
+        proposer = self.tip.validators.validators[self._proposer(offer.round)]
+        message = proposal_sign_bytes(
+            self._rules.chain_id, offer.height, offer.round, offer.pol_round, offer.block_id
+        )
+        if not self._rules.verifier.verify(proposer.public_key, message, offer.signature):
+            return [Misbehaved(sender, Reason.BAD_SIGNATURE, f"the offer of round {offer.round} does not verify")]
+        self._unmasked.add(offer.round)
+        return [RecordEvidence(duplicate_proposal(proposer.address, held[0], offer))]
+
     def vote(self, vote: Vote, sender: PeerId) -> list[Effect]:
         """Take a vote of this height."""
         if self._machine.decided:
@@ -245,6 +270,8 @@ class HeightRun:
 
     def late_vote(self, vote: Vote, sender: PeerId) -> list[Effect]:
         """Take a vote after the height is over: for the commit in the next block, and because it may be evidence."""
+        if self._crowded_rounds(vote):
+            return []
         refused = self._refusal(vote, sender)
         if refused is not None:
             return refused

@@ -83,7 +83,7 @@ def status_of(held: Held) -> RoundStatus:
     offers = [
         (proposal.round, proposal.block_id) for round in rounds for proposal in held.proposals.get(Round(round), ())
     ]
-    votes = [vote_set for round in rounds for vote_set in _vote_sets(held.votes, Round(round))]
+    votes = [vote_set for round in rounds for vote_set in vote_sets(held.votes, Round(round))]
     # the present round first: what does not fit is old
     return RoundStatus(
         height=held.height,
@@ -118,7 +118,7 @@ def _lacking(held: Held, status: RoundStatus) -> Iterator[Proposal | Vote]:
         for kind in VoteKind:
             for vote in held.votes.tally(Round(round)).kinds[kind].votes():
                 voters = known.get((kind, vote.round, vote.block_id), b"")
-                if not _has(voters, vote.validator):
+                if not has_voted(voters, vote.validator):
                     yield vote
 
 
@@ -133,7 +133,8 @@ def _rounds_to_tell(held: Held) -> list[int]:
     return list(dict.fromkeys(round for round in rounds if round >= 0))
 
 
-def _vote_sets(votes: VoteKeeper, round: Round) -> Iterator[VoteSet]:
+def vote_sets(votes: VoteKeeper, round: Round) -> Iterator[VoteSet]:
+    """Yield who voted for what in a round."""
     for kind in VoteKind:
         voters: dict[BlockId, int] = {}
         for vote in votes.tally(round).kinds[kind].votes():
@@ -143,5 +144,6 @@ def _vote_sets(votes: VoteKeeper, round: Round) -> Iterator[VoteSet]:
             yield VoteSet(kind, round, block_id, bits.to_bytes((bits.bit_length() + 7) // 8, "little"))
 
 
-def _has(voters: bytes, index: int) -> bool:
+def has_voted(voters: bytes, index: int) -> bool:
+    """Whether a validator's bit is set."""
     return index // 8 < len(voters) and bool(voters[index // 8] >> index % 8 & 1)

@@ -27,6 +27,7 @@ from state.types import (
     VotedBlockId,
     WtxIdField,
 )
+from state.version import PROTOCOL_VERSION
 
 NIL: Final = BlockId(b"")
 """The vote for no block."""
@@ -198,6 +199,16 @@ class Proposal(Record, frozen=True):
         return self.header.block_id
 
 
+class SignedOffer(Record, frozen=True):
+    """The words that a proposer signed, without the block: enough to prove that it signed two."""
+
+    height: HeightField
+    round: RoundField
+    pol_round: Annotated[int, Meta(ge=-1, le=2**31 - 1)]
+    block_id: BlockIdField
+    signature: SignatureField
+
+
 class Block(Record, frozen=True):
     """A whole block: what is stored, synced and executed. `transactions` are wire bytes, in execution order."""
 
@@ -274,3 +285,5 @@ class Tip(NamedTuple):
     priorities: tuple[int, ...]
     needs_proof_block: bool
     """The tip block holds transactions or evidence: one more block follows at once."""
+    version: int = PROTOCOL_VERSION
+    """Protocol version of height + 1."""

@@ -107,9 +107,14 @@ class RoundTally:
 
 
 class VoteKeeper:
-    """All votes of one height. Signatures are checked before they come here."""
+    """All votes of one height. Signatures are checked before they come here.
+
+    Attributes:
+        taken: how many votes were ever taken; it rises with everything new.
+    """
 
     def __init__(self, validators: ValidatorSet) -> None:
+        self.taken = 0
         self._validators = validators
         self._rounds: dict[Round, RoundTally] = {}
         self._proposed = {NIL}
@@ -143,6 +148,7 @@ class VoteKeeper:
         if not tally.voted(vote.validator):
             tally.power += power
         votes.add(vote, power)
+        self.taken += 1
         return Added(True, held[0] if len(held) == 1 else None, self._crossed(vote, tally, current_round))
 
     def forget(self, validator: int, round: Round) -> None:

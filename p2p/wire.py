@@ -1,6 +1,7 @@
 """The node's messages to its peers: what is inside the frames of each channel.
 
-    CONSENSUS     one ConsensusMessage a frame: ProposalMessage | VoteMessage | RoundStatusMessage
+    CONSENSUS     one ConsensusMessage a frame: ProposalMessage | VoteMessage | RoundStatusMessage | SightingsMessage
+                    | OfferMessage | EvidenceMessage
     TRANSACTIONS  one TransactionBatch a frame
     SYNC          a Request, answered by any number of Answer frames:
                     GetStatus        -> ChainStatus
@@ -17,7 +18,8 @@ from typing import Annotated, Final, NamedTuple
 from msgspec import Meta
 
 from consensus.relay import RoundStatus
-from consensus.types import Block, Commit, Evidence, Header, Proposal, Vote
+from consensus.sightings import Sightings
+from consensus.types import Block, Commit, Evidence, Header, Proposal, SignedOffer, Vote
 from crypto.errors import Reason, Refused
 from state.encoding import MAX_FRAME, Codec, Record, encode
 from state.transaction import MAX_TRANSACTION
@@ -59,6 +61,24 @@ class RoundStatusMessage(Record, frozen=True, tag=3):
     """What the sender holds of its height, so that the receiver can pass on what it lacks."""
 
     status: RoundStatus
+
+
+class SightingsMessage(Record, frozen=True, tag=4):
+    """Whose votes the sender saw at a height, so that the receiver can pass on what contradicts them."""
+
+    seen: Sightings
+
+
+class OfferMessage(Record, frozen=True, tag=5):
+    """What another proposal of a round signed than the one that the receiver saw."""
+
+    offer: SignedOffer
+
+
+class EvidenceMessage(Record, frozen=True, tag=6):
+    """Proof that a validator signed two things, for the next block. The receiver checks it itself."""
+
+    evidence: Evidence
 
 
 # ---- TRANSACTIONS
@@ -127,7 +147,9 @@ class BlockEnd(Record, frozen=True, tag=4):
 
 Request = GetStatus | GetTransactions | GetBlocks
 Answer = ChainStatus | Transactions | BlockHead | BlockEnd
-ConsensusMessage = ProposalMessage | VoteMessage | RoundStatusMessage
+ConsensusMessage = (
+    ProposalMessage | VoteMessage | RoundStatusMessage | SightingsMessage | OfferMessage | EvidenceMessage
+)
 
 consensus_message_codec: Final[Codec[ConsensusMessage]] = Codec(ConsensusMessage)  # type: ignore[arg-type]
 batch_codec: Final = Codec(TransactionBatch)
