@@ -11,16 +11,16 @@ import zlib
 from collections.abc import Sequence
 from typing import Final
 
-from consensus.types import Proposal, Vote
+from consensus.types import Proposal, SignedOffer, ValidatorSet, Vote
 from crypto.errors import Reason, Refused
 from state.encoding import Codec, Record, encode
-from state.types import HeightField
+from state.types import ChainIdField, HeightField
 
 _HEAD: Final = 8
 MAX_ENTRY: Final = 80 << 20
 """Cap in bytes of one payload: the largest block and its proposal."""
-_PAYLOAD_START: Final = re.compile(rb"\x92[\x01\x02\x04]|\x93\x03")
-"""How an entry begins: an array of two or three, and its tag. Where one could start, without trying every byte."""
+_PAYLOAD_START: Final = re.compile(rb"\x92[\x01\x02\x04\x06]|\x93\x03|\x94\x05")
+"""How an entry begins: an array of two to four, and its tag. Where one could start, without trying every byte."""
 
 
 class VoteEntry(Record, frozen=True, tag=1):
@@ -48,7 +48,21 @@ class HeightEntry(Record, frozen=True, tag=4):
     height: HeightField
 
 
-LogEntry = VoteEntry | ProposalEntry | BlockEntry | HeightEntry
+class ValidatorsEntry(Record, frozen=True, tag=5):
+    """From `height` on this set votes on this chain. Only in the archive of votes, whose readers have no chain."""
+
+    height: HeightField
+    chain_id: ChainIdField
+    validators: ValidatorSet
+
+
+class OfferEntry(Record, frozen=True, tag=6):
+    """What a proposal signed. Only in the archive of votes."""
+
+    offer: SignedOffer
+
+
+LogEntry = VoteEntry | ProposalEntry | BlockEntry | HeightEntry | ValidatorsEntry | OfferEntry
 entry_codec: Final[Codec[LogEntry]] = Codec(LogEntry, max_size=MAX_ENTRY)  # type: ignore[arg-type]
 
 
@@ -92,8 +106,10 @@ def entries_of(entries: Sequence[LogEntry], height: int) -> tuple[LogEntry, ...]
 
 def height_of(entry: LogEntry) -> int:
     """Return the height that an entry belongs to."""
-    if isinstance(entry, HeightEntry):
+    if isinstance(entry, HeightEntry | ValidatorsEntry):
         return entry.height
+    if isinstance(entry, OfferEntry):
+        return entry.offer.height
     return entry.vote.height if isinstance(entry, VoteEntry) else entry.proposal.height
 
 

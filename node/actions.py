@@ -17,6 +17,8 @@ class Tick(StrEnum):
     """Submitted transactions have waited long enough for company."""
     STATUS = "status"
     """Tell peers where we stand, if nothing moves."""
+    SIGHTINGS = "sightings"
+    """Tell peers whose votes we saw."""
     BODIES = "bodies"
     """Transactions of a proposal did not come by themselves."""
     BEHIND = "behind"

@@ -8,11 +8,10 @@ block, or all that we said about it; and should the log be lost, the last-sign s
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from apps.chain.records import is_recorded, offence_id
 from consensus.block import make_proposal
 from consensus.effects import (
     AppendLog,
@@ -41,6 +40,7 @@ from consensus.effects import (
     WorkAvailable,
 )
 from consensus.engine import Engine
+from consensus.evidence import height_of
 from consensus.log import (
     BlockEntry,
     HeightEntry,
@@ -61,24 +61,33 @@ from node.chain import Chain, Executed
 from node.consensus_log import LogFile
 from node.counters import Counters, timed
 from node.events import BlockCommitted
+from node.evidence_pool import EvidencePool
 from node.last_sign import SignGuard, place_of
 from node.logs import logger
 from node.mempool import Mempool
 from node.signatures import SignatureCache
 from node.sync import CatchUp
+from node.vote_archive import VoteArchive
 from p2p.network import Channel, PeerId
-from p2p.wire import ProposalMessage, VoteMessage
+from p2p.wire import EvidenceMessage, ProposalMessage, VoteMessage
 from state.encoding import encode
 from state.transaction import decode_transaction
 from state.types import Address, Height
 
 OWN: Final = b""
 """The sender of what we signed ourselves."""
-MAX_EVIDENCE: Final = 64
-"""Accusations in one block."""
 
 _log = logger("consensus")
 _block_log = logger("block")
+
+
+class Memory(NamedTuple):
+    """What survives a restart beside the chain. `guard` is None for a node that only follows."""
+
+    log: LogFile
+    guard: SignGuard | None
+    pool: EvidencePool
+    archive: VoteArchive
 
 
 class Agreement:
@@ -87,29 +96,29 @@ class Agreement:
     Args:
         chain: the committed chain.
         engine: not started.
-        log: of the height in progress.
+        memory: what survives a restart beside the chain.
         mempool: where blocks are made from.
         signatures: which transactions are known to be signed well.
         verifier: checks votes, commits and evidence.
-        guard: what our consensus key signed last; None for a node that only follows.
         catch_up: is told of peers that speak of later heights.
     """
 
     def __init__(
-        self, chain: Chain, engine: Engine, log: LogFile, mempool: Mempool, signatures: SignatureCache,
-        verifier: Verifier, guard: SignGuard | None, catch_up: CatchUp,
+        self, chain: Chain, engine: Engine, memory: Memory, mempool: Mempool, signatures: SignatureCache,
+        verifier: Verifier, catch_up: CatchUp,
     ) -> None:
         self.chain = chain
         self.engine = engine
         self.candidates = Candidates(mempool)
         self.counters = Counters()
-        self._log = log
+        self.pool = memory.pool
+        self._log = memory.log
+        self._archive = memory.archive
         self._mempool = mempool
         self.signatures = signatures
         self._verifier = verifier
-        self._guard = guard
+        self._guard = memory.guard
         self._catch_up = catch_up
-        self._evidence: dict[bytes, Evidence] = {}
         self._inputs: deque[Input] = deque()
         self._actions: list[Action] = []
 
@@ -124,8 +133,9 @@ class Agreement:
         """Read the log and begin the height after the tip.
 
         Raises:
-            Refused: CORRUPT_LOG, BAD_SIGN_STATE.
+            Refused: UPGRADE_NEEDED, CORRUPT_LOG, BAD_SIGN_STATE.
         """
+        self.chain.check_version()
         raw = self._log.read()
         entries, good = decode_entries(raw)
         if good < len(raw):
@@ -136,8 +146,12 @@ class Agreement:
             if isinstance(entry, BlockEntry):
                 for transaction in entry.transactions:
                     self.candidates.keep(decode_transaction(transaction))
+        self._archive.open()
+        self.pool.load()
         if not current:
             self._begin_log()
+        else:
+            self._archive.begin(self.chain.tip)
         self.engine.restore((*current, *self._forgotten(current)))
         return self.start_height(now)
 
@@ -167,10 +181,8 @@ class Agreement:
         return self._verifier.verify(public_key, self._sign_bytes(SignProposal(message)), message.signature)
 
     def start_height(self, now: int) -> list[Action]:
-        """Begin consensus on the height after the tip."""
-        self._inputs.append(StartHeight(self.chain.tip))
-        if self.has_work:
-            self._inputs.append(WorkAvailable())
+        """Begin consensus on the height after the tip, if its rules are known here."""
+        self._begin_height()
         return self._run(now)
 
     def feed(self, input: Input, now: int) -> list[Action]:
@@ -191,7 +203,7 @@ class Agreement:
             return []  # decided meanwhile: it never leaves, so it need not be remembered
         if self._guard is None or not self._guard.permits(message):
             return []  # signed while something later was: it never leaves
-        self._log.append(encode_entry(message_entry(message)))
+        self._note(message)
         self._log.sync()
         self._guard.record(message)
         if isinstance(message, Vote):
@@ -203,10 +215,15 @@ class Agreement:
         self._check_complete()
         return self._run(now)
 
+    def accused(self, evidence: Evidence, sender: PeerId, now: int) -> list[Action]:
+        """Take a peer's evidence: into the pool, and on to every peer; or let go of who sent what proves nothing."""
+        self._accuse(evidence, sender)
+        return self._run(now)
+
     @property
     def has_work(self) -> bool:
         """There is something to put in a block."""
-        return self._mempool.has_work or bool(self._evidence)
+        return self._mempool.has_work or len(self.pool) > 0
 
     @property
     def is_behind(self) -> bool:
@@ -234,7 +251,7 @@ class Agreement:
             case SignVote() | SignProposal():
                 self._ask_signature(effect)
             case AppendLog(message):
-                self._log.append(encode_entry(message_entry(message)))
+                self._note(message)
                 if self.engine.step.name == RoundStep.UNSTARTED.value:
                     # A validator votes already, so it has work, even if that has not reached us.
                     self._inputs.append(WorkAvailable())
@@ -247,7 +264,7 @@ class Agreement:
             case Decide(proposal, commit):
                 self._decide(proposal, commit)
             case RecordEvidence(evidence):
-                self._record(evidence)
+                self._accuse(evidence, PeerId(OWN))
             case PeerAhead(peer, height):
                 self._catch_up.note(PeerId(peer), Height(height - 1))
             case Misbehaved(peer, reason, detail):
@@ -289,19 +306,23 @@ class Agreement:
         if peer_id and reason.permanent:
             self._actions.append(Disconnect(peer_id, reason, detail))
 
-    def _record(self, evidence: Evidence) -> None:
-        self.counters.evidence += 1
-        _log.warning("double signing", validator=evidence.validator)
-        self._evidence[offence_id(evidence)] = evidence
+    def _accuse(self, evidence: Evidence, sender: PeerId) -> None:
+        try:
+            is_news = self.pool.add(evidence)
+        except Refused as refused:
+            self._punish(sender, refused.reason, refused.detail)
+            return
+        if is_news:
+            _log.warning("double signing", validator=evidence.validator, height=height_of(evidence), told_by=sender)
+            self._actions.append(SendAll(Channel.CONSENSUS, encode(EvidenceMessage(evidence))))
+            self._inputs.append(WorkAvailable())
 
     # ---- blocks
 
     def _build(self, round: int, last_commit: Commit, now: int) -> Proposal:
         if self.own_address is None:
             raise AssertionError("only a validator's engine asks for a block")
-        evidence = tuple(
-            item for item in self._evidence.values() if not is_recorded(self.chain.store, item)
-        )[:MAX_EVIDENCE]
+        evidence = self.pool.for_block()
         candidates = (entry.decoded for entry in self._mempool.candidates())
         with timed(self.counters.executing):
             executed, selection = self.chain.build(
@@ -348,6 +369,14 @@ class Agreement:
         if executed is None:
             raise AssertionError("a decided block was executed here")
         self._commit(executed, commit)
+        self._begin_height()
+
+    def _begin_height(self) -> None:
+        try:
+            self.chain.check_version()
+        except Refused as refused:
+            self._actions.append(Halt(refused))
+            return
         self._inputs.append(StartHeight(self.chain.tip))
         if self.has_work:
             self._inputs.append(WorkAvailable())
@@ -365,10 +394,12 @@ class Agreement:
         self._begin_log()
         header = executed.block.header
         self._mempool.commit(header.height, executed.transactions)
+        if self.chain.tip.version != header.version:
+            dropped = self._mempool.clear()
+            _block_log.info("a new protocol version is in force", version=self.chain.tip.version, dropped=len(dropped))
         for decoded in executed.transactions:
             self.signatures.forget(decoded.wtxid)
-        for evidence in executed.block.evidence:
-            self._evidence.pop(offence_id(evidence), None)
+        self.pool.prune()
         self.candidates.clear()
         self.counters.committed(header.time, len(executed.transactions))
         _block_log.info("committed", height=header.height, block=header.block_id, round=commit.round,
@@ -380,6 +411,12 @@ class Agreement:
     def _begin_log(self) -> None:
         self._log.cut(0)
         self._log.append(encode_entry(HeightEntry(Height(self.chain.height + 1))))
+        self._archive.begin(self.chain.tip)
+
+    def _note(self, message: Vote | Proposal) -> None:
+        """Write down what somebody signed."""
+        self._log.append(encode_entry(message_entry(message)))
+        self._archive.add(message)
 
 
 def _message_in(entry: LogEntry) -> Vote | Proposal | None:

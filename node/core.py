@@ -5,7 +5,7 @@ drawn from a seed. It reads no clock but the `now` that it is given (ms since 19
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Final
@@ -13,6 +13,7 @@ from typing import Final
 from apps.execution import decode_block
 from consensus.block import check_committed_block
 from consensus.effects import (
+    OfferReceived,
     ProposalReceived,
     SignProposal,
     SignVote,
@@ -25,17 +26,23 @@ from consensus.effects import (
 )
 from consensus.relay import RoundStatus
 from consensus.round_machine import RoundStep
+from consensus.sightings import Sightings
+from consensus.types import Vote
 from crypto.errors import Reason, Refused
 from node.actions import Action, Ask, Halt, Report, Send, SendAll, StartTimer, SubmitResult, Tick, Timer, Verify
 from node.admission import RELAY_BATCH, Admission, Slice
 from node.agreement import Agreement, message_frame
 from node.logs import logger
 from node.mempool import Mempool
+from node.serving import answers
 from node.sync import CatchUp
 from p2p.network import Channel, PeerId
 from p2p.wire import (
+    EvidenceMessage,
+    OfferMessage,
     ProposalMessage,
     RoundStatusMessage,
+    SightingsMessage,
     SyncedBlock,
     Transactions,
     VoteMessage,
@@ -60,6 +67,10 @@ BEHIND_AFTER: Final = 300
 """ms that a peer may be one block ahead before its block is asked for: mostly ours is about to be decided."""
 MAX_BAD_SIGNATURES: Final = 64
 """Transactions with a bad signature that a connection may bring: key rotations explain a few, not more."""
+SIGHTINGS_AFTER: Final = 150
+"""ms after a vote or proposal that peers are told what we saw: most of a round is over then, and one frame tells it."""
+MAX_SHOWN: Final = 4096
+"""Contradictions remembered as shown to a peer."""
 PROGRESS_EVERY: Final = 100
 """Blocks between two lines about catching up."""
 
@@ -108,6 +119,7 @@ class Core:
         self._last_look = Step(Height(0), Round(0), "")
         self._told: set[PeerId] = set()
         self._bad_signatures: Counter[PeerId] = Counter()
+        self._shown: dict[PeerId, set[bytes]] = {}
 
     @property
     def catching_up(self) -> bool:
@@ -130,6 +142,8 @@ class Core:
                 return self._relay()
             case Tick.STATUS:
                 return self._look()
+            case Tick.SIGHTINGS:
+                return self._tell_sightings()
             case Tick.BODIES:
                 return self._ask_bodies()
             case Tick.BEHIND:
@@ -144,9 +158,12 @@ class Core:
     # ---- peers
 
     def peer_connected(self, peer_id: PeerId, now: int) -> list[Action]:
-        """A peer is there: say where we stand, and hand over what was submitted here and waits."""
+        """A peer is there: say where we stand and whom we accuse, and hand over what was submitted here and waits."""
         self._sources.append(peer_id)
-        actions: list[Action] = [Send(peer_id, Channel.CONSENSUS, self._status_frame())]
+        accusations = [encode(EvidenceMessage(evidence)) for evidence in self.agreement.pool.pending()]
+        actions: list[Action] = [
+            Send(peer_id, Channel.CONSENSUS, frame) for frame in (self._status_frame(), *accusations)
+        ]
         actions += [Send(peer_id, Channel.TRANSACTIONS, frame) for frame in self.admission.own_frames()]
         return actions
 
@@ -155,6 +172,7 @@ class Core:
         self._sources = [other for other in self._sources if other != peer_id]
         self.catch_up.forget(peer_id)
         del self._bad_signatures[peer_id]
+        self._shown.pop(peer_id, None)
         return []
 
     def consensus_frame(self, peer_id: PeerId, payload: bytes, now: int) -> list[Action]:
@@ -171,6 +189,12 @@ class Core:
                 return self._follow_up(self.agreement.feed(ProposalReceived(proposal, peer_id), now))
             case RoundStatusMessage(status):
                 return self._peer_status(peer_id, status)
+            case SightingsMessage(seen):
+                return self._contradict(peer_id, seen)
+            case OfferMessage(offer):
+                return self._follow_up(self.agreement.feed(OfferReceived(offer, peer_id), now))
+            case EvidenceMessage(evidence):
+                return self._follow_up(self.agreement.accused(evidence, peer_id, now))
 
     def misbehaved(self, peer_id: PeerId, refused: Refused, now: int) -> list[Action]:
         """A peer sent something that does not even decode."""
@@ -242,7 +266,9 @@ class Core:
     # ---- bodies of proposals
 
     def _follow_up(self, actions: list[Action]) -> list[Action]:
-        """Make sure that missing bodies, and blocks of peers ahead of us, are asked for in a moment."""
+        """Make sure that missing bodies, and blocks of peers ahead of us, are asked for in a moment, and news told."""
+        if self.agreement.engine.has_news:
+            actions += self._timer(Tick.SIGHTINGS, SIGHTINGS_AFTER)
         if self.agreement.candidates.missing:
             actions += self._timer(Tick.BODIES, BODIES_AFTER)
         if self.catch_up.best > self.chain.height:
@@ -269,6 +295,10 @@ class Core:
             self._sources.insert(0, peer_id)
 
     # ---- answers
+
+    def answers(self, payload: bytes, moniker: str, port: int) -> Iterator[bytes]:
+        """Yield the frames that answer a peer's request. Raises Refused as `node.serving.answers`."""
+        return answers(payload, self.chain, self.agreement.candidates, moniker, port)
 
     def answer_frame(self, ticket: int, peer_id: PeerId, frame: bytes, now: int) -> list[Action]:
         """A frame of an answer to one of our requests."""
@@ -375,6 +405,24 @@ class Core:
             self._told.add(peer_id)
             return [Send(peer_id, Channel.CONSENSUS, self._status_frame())]
         return []
+
+    def _tell_sightings(self) -> list[Action]:
+        """Tell peers whose votes we saw."""
+        news = self.agreement.engine.news()
+        return [SendAll(Channel.CONSENSUS, encode(SightingsMessage(seen))) for seen in news]
+
+    def _contradict(self, peer_id: PeerId, seen: Sightings) -> list[Action]:
+        """Show a peer what contradicts what it saw, each message once: it may ask again and again."""
+        shown = self._shown.setdefault(peer_id, set())
+        if len(shown) > MAX_SHOWN:
+            shown.clear()
+        actions: list[Action] = []
+        for message in self.agreement.engine.contradicting(seen):
+            if message.signature not in shown:
+                shown.add(message.signature)
+                frame = message_frame(message) if isinstance(message, Vote) else encode(OfferMessage(message))
+                actions.append(Send(peer_id, Channel.CONSENSUS, frame))
+        return actions
 
     def _peer_ahead(self) -> list[Action]:
         """Somebody is ahead of us: one block may be on its way to us, more are asked for at once."""

@@ -35,9 +35,8 @@ from node.actions import (
     Verify,
 )
 from node.admission import SLICE
-from node.core import Core
 from node.events import EventFeed
-from node.serving import answers
+from node.logic import NodeLogic
 from p2p.network import (
     Channel,
     FrameReceived,
@@ -99,7 +98,7 @@ class Driver:
     """The task that owns a core.
 
     Args:
-        core: the node's logic.
+        core: the node's logic, or what is wrapped around it.
         network: the peers.
         signer: the consensus key, or NoSigner.
         verifier: checks transactions' signatures.
@@ -109,7 +108,7 @@ class Driver:
     """
 
     def __init__(
-        self, core: Core, network: Network, signer: Signer, verifier: Verifier, feed: EventFeed, moniker: str,
+        self, core: NodeLogic, network: Network, signer: Signer, verifier: Verifier, feed: EventFeed, moniker: str,
         workers: int,
     ) -> None:
         self._core = core
@@ -286,10 +285,7 @@ class Driver:
         core, reply = self._core, request.reply
         try:
             async with self._answering:
-                agreement = core.agreement
-                for frame in answers(
-                    request.payload, core.chain, agreement.candidates, self._moniker, self._network.port
-                ):
+                for frame in core.answers(request.payload, self._moniker, self._network.port):
                     await reply.send(frame)
                 await reply.end()
         except Refused as refused:

@@ -7,6 +7,8 @@
     keys/consensus_key.state   what the consensus key signed last (node.last_sign); outlives data/
     data/chain/       LevelDB: blocks, state, indexes; its LOCK file keeps a second process out
     data/consensus.log   own votes and what led to them, for the height in progress
+    data/votes.0, data/votes.1   votes of past heights, for accountability; they take turns
+    data/evidence     proofs of double signing that are not on chain yet
 """
 
 import os
@@ -65,6 +67,16 @@ class Home:
     def consensus_log(self) -> Path:
         """The log of the height in progress."""
         return self.data / "consensus.log"
+
+    @property
+    def vote_archive(self) -> tuple[Path, Path]:
+        """The votes of past heights."""
+        return self.data / "votes.0", self.data / "votes.1"
+
+    @property
+    def evidence(self) -> Path:
+        """Proofs of double signing that wait for a block."""
+        return self.data / "evidence"
 
 
 def init_home(root: Path) -> Home:

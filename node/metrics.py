@@ -71,7 +71,9 @@ class NodeCollector(Collector):
                                 int(self._core.catching_up))
         yield _labelled("nexus_consensus_timeouts", "Timeouts by step.", "step", counters.timeouts)
         yield _labelled("nexus_proposals_rejected", "Proposals not voted for.", "reason", counters.rejected)
-        yield CounterMetricFamily("nexus_evidence", "Proofs of double signing found.", value=counters.evidence)
+        pool = self._core.agreement.pool
+        yield CounterMetricFamily("nexus_evidence", "Proofs of double signing learned.", value=pool.known)
+        yield GaugeMetricFamily("nexus_evidence_pending", "Proofs of double signing not on chain yet.", len(pool))
 
     def _transactions(self) -> Iterator[Metric]:
         mempool, admission = self._core.mempool, self._core.admission

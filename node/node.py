@@ -16,15 +16,17 @@ from crypto.errors import Reason, Refused
 from crypto.keys import SecretKey
 from node.api.server import serve_api
 from node.chain import open_chain
-from node.compose import compose, core_settings
+from node.compose import Files, compose, core_settings
 from node.config import NodeConfig, load_config
 from node.consensus_log import DiskLog
 from node.core import Core
 from node.driver import Driver, NoSigner, wall_clock, worker_count
 from node.events import EventFeed
+from node.evidence_pool import DiskPoolFile
 from node.home import Home, open_home
 from node.keystore import CONSENSUS_KEY, NODE_KEY, load_node_key
 from node.last_sign import DiskSignFile
+from node.logic import Wrap, unwrapped
 from node.logs import configure_logging, logger
 from node.metrics import NodeCollector, serve_metrics
 from node.service import NodeService
@@ -35,6 +37,7 @@ from state.chainstore import ChainOptions
 from state.genesis import Genesis, genesis_hash
 from state.genesis_json import genesis_from_json
 from state.leveldb import LevelDB
+from state.version import SUPPORTED_VERSIONS
 
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 """Rarer collections: nearly all that a block makes is freed by reference counts alone."""
@@ -72,7 +75,10 @@ def network_config(config: NodeConfig) -> NetworkConfig:
 
 
 @asynccontextmanager
-async def open_node(home: Home, config: NodeConfig, genesis: Genesis, keys: NodeKeys) -> AsyncIterator[RunningNode]:
+async def open_node(
+    home: Home, config: NodeConfig, genesis: Genesis, keys: NodeKeys, *,
+    versions: tuple[int, ...] = SUPPORTED_VERSIONS, wrap: Wrap = unwrapped,
+) -> AsyncIterator[RunningNode]:
     """Open a node in a home and run it while the context lasts. It has no API; that is the caller's.
 
     Args:
@@ -80,25 +86,29 @@ async def open_node(home: Home, config: NodeConfig, genesis: Genesis, keys: Node
         config: settings.
         genesis: checked.
         keys: of this node.
+        versions: protocol versions to go on with (see `open_chain`).
+        wrap: puts something around the core; only tests of networks with liars do.
 
     Raises:
         Refused: HOME_IN_USE, CORRUPT_DATABASE, CORRUPT_LOG, BAD_SIGN_STATE, SIGN_STATE_EXPORTED, GENESIS_MISMATCH,
-            WRONG_VERSION, PORT_IN_USE, BAD_CONFIG, at start or, for damage found later, while running.
+            WRONG_VERSION, PORT_IN_USE, BAD_CONFIG, UPGRADE_NEEDED, at start or, for damage found later, while running.
     """
     with ExitStack() as stack:
         store = LevelDB.open(home.chain)
         stack.callback(store.close)
-        chain = open_chain(store, genesis, ChainOptions(archive=config.archive))
+        chain = open_chain(store, genesis, ChainOptions(archive=config.archive), versions)
         _database_log.info("opened", folder=str(home.chain), height=chain.height, state_root=chain.tip.state_root)
         log = stack.enter_context(DiskLog(home.consensus_log))
         signer: Signer = NoSigner() if keys.consensus is None else KeySigner(keys.consensus)
         verifier = SchemeVerifier()
         own_key = None if keys.consensus is None else keys.consensus.public_key
-        core = compose(chain, log, DiskSignFile(home.sign_state), verifier, own_key, core_settings(config))
+        archive = tuple(stack.enter_context(DiskLog(path)) for path in home.vote_archive)
+        files = Files(log, DiskSignFile(home.sign_state), DiskPoolFile(home.evidence), (archive[0], archive[1]))
+        core = compose(chain, files, verifier, own_key, core_settings(config))
         feed = EventFeed()
         async with open_network(network_config(config), keys.node, genesis_hash(genesis)) as network:
             workers = worker_count(config.signature_workers)
-            driver = Driver(core, network, signer, verifier, feed, config.moniker, workers)
+            driver = Driver(wrap(core, signer, chain), network, signer, verifier, feed, config.moniker, workers)
             service = NodeService(core, driver, network, feed, config.moniker, wall_clock())
             async with trio.open_nursery() as nursery:
                 await nursery.start(driver.run)
@@ -106,13 +116,18 @@ async def open_node(home: Home, config: NodeConfig, genesis: Genesis, keys: Node
                 nursery.cancel_scope.cancel()
 
 
-def run_node(root: Path, environment: Mapping[str, str], password: str | None = None) -> None:
+def run_node(
+    root: Path, environment: Mapping[str, str], password: str | None = None, *,
+    versions: tuple[int, ...] = SUPPORTED_VERSIONS, wrap: Wrap = unwrapped,
+) -> None:
     """Run the node of a home until SIGTERM or SIGINT.
 
     Args:
         root: the home.
         environment: usually `os.environ`; goes before config.toml.
         password: opens the node's own keys, if they are sealed.
+        versions: protocol versions to go on with (see `open_chain`).
+        wrap: puts something around the core; only tests of networks with liars do.
 
     Raises:
         Refused: HOME_MISSING, BAD_CONFIG, BAD_GENESIS, GENESIS_MISMATCH, KEY_NOT_FOUND, BAD_KEY_FILE, WRONG_PASSWORD,
@@ -124,15 +139,18 @@ def run_node(root: Path, environment: Mapping[str, str], password: str | None = 
     genesis = load_genesis(home)
     keys = load_keys(home, password)
     try:
-        trio.run(serve_node, home, config, genesis, keys)
+        trio.run(serve_node, home, config, genesis, keys, versions, wrap)
     except BaseExceptionGroup as group:
         raise _first_refusal(group) from None
 
 
-async def serve_node(home: Home, config: NodeConfig, genesis: Genesis, keys: NodeKeys) -> None:
+async def serve_node(
+    home: Home, config: NodeConfig, genesis: Genesis, keys: NodeKeys, versions: tuple[int, ...], wrap: Wrap
+) -> None:
     """Run a node with its API and metrics until the process is told to stop."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with open_node(home, config, genesis, keys) as running, trio.open_nursery() as nursery:
+        opened = open_node(home, config, genesis, keys, versions=versions, wrap=wrap)
+        async with opened as running, trio.open_nursery() as nursery:
             collector = NodeCollector(running.core, running.network, wall_clock)
             api_port = await nursery.start(serve_api, running.service, config.api_host, config.api_port)
             metrics_port = await nursery.start(serve_metrics, collector, config.api_host, config.metrics_port)

@@ -27,10 +27,10 @@ from node.actions import (
     Verify,
 )
 from node.chain import open_chain
-from node.compose import CoreSettings, compose
+from node.compose import CoreSettings, Files, compose
 from node.core import Core
+from node.logic import NodeLogic, Wrap, unwrapped
 from node.mempool import Limits
-from node.serving import answers
 from p2p.network import Channel, PeerId
 from p2p.wire import ProposalMessage, VoteMessage, batch_codec, consensus_message_codec
 from state.genesis import Genesis
@@ -51,6 +51,17 @@ class FakeVerifier(SchemeVerifier):
 
 def fake_signature(public_key: bytes, message: bytes) -> bytes:
     return b"fake" + hashlib.sha256(public_key + message).digest()
+
+
+class FakeSigner:
+    """Signs with a keyed hash; like Falcon, the same message signed twice gives other bytes."""
+
+    def __init__(self, public_key: bytes) -> None:
+        self.public_key = public_key
+        self._made = count(2**31)
+
+    def sign(self, message: bytes) -> bytes:
+        return fake_signature(self.public_key, message) + next(self._made).to_bytes(4, "big")
 
 
 @dataclass
@@ -101,12 +112,26 @@ class Machine:
     store: MemoryStore = field(default_factory=MemoryStore)
     log: MemoryLog = field(default_factory=MemoryLog)
     last_sign: MemorySignFile = field(default_factory=MemorySignFile)
+    evidence: MemorySignFile = field(default_factory=MemorySignFile)
+    archive: tuple[MemoryLog, MemoryLog] = field(default_factory=lambda: (MemoryLog(), MemoryLog()))
     life: int = 0
     alive: list[Core] = field(default_factory=list)
+
+    wrap: Wrap = unwrapped
+    lives: list[NodeLogic] = field(default_factory=list)
+    """What stands around the core that is alive."""
 
     @property
     def core(self) -> Core:
         return self.alive[0]
+
+    @property
+    def logic(self) -> NodeLogic:
+        return self.lives[0]
+
+    @property
+    def files(self) -> Files:
+        return Files(self.log, self.last_sign, self.evidence, self.archive)
 
 
 class World:
@@ -134,12 +159,13 @@ class World:
     def start(self, machine: Machine) -> None:
         """Begin a life of a machine, and connect it with the living."""
         chain = open_chain(machine.store, self.genesis)
-        machine.alive = [compose(chain, machine.log, machine.last_sign, FakeVerifier(), machine.key, SETTINGS)]
-        self._do(machine, machine.core.start(self.now))
+        machine.alive = [compose(chain, machine.files, FakeVerifier(), machine.key, SETTINGS)]
+        machine.lives = [machine.wrap(machine.core, FakeSigner(machine.key or b""), chain)]
+        self._do(machine, machine.logic.start(self.now))
         for other in self.machines:
             if other is not machine and other.alive and machine.alive:
-                self._do(machine, machine.core.peer_connected(other.name, self.now))
-                self._do(other, other.core.peer_connected(machine.name, self.now))
+                self._do(machine, machine.logic.peer_connected(other.name, self.now))
+                self._do(other, other.logic.peer_connected(machine.name, self.now))
 
     def crash(self, machine: Machine, torn: int = 0) -> None:
         """End a life: what was not synced is gone, but for some torn bytes."""
@@ -148,16 +174,16 @@ class World:
         machine.log.crash(torn)
         for other in self.machines:
             if other.alive:
-                self._do(other, other.core.peer_disconnected(machine.name, self.now))
+                self._do(other, other.logic.peer_disconnected(machine.name, self.now))
 
     def submit(self, machine: Machine, raws: list[bytes]) -> tuple[SubmitResult, ...]:
         ticket = next(self._order) + 1
-        self._do(machine, machine.core.transactions(raws, PeerId(b""), ticket, self.now))
+        self._do(machine, machine.logic.transactions(raws, PeerId(b""), ticket, self.now))
         return self.results[ticket]
 
     def receive(self, machine: Machine, sender: Machine, raws: list[bytes]) -> None:
         """Hand transactions to a machine as if another had sent them."""
-        self._do(machine, machine.core.transactions(raws, sender.name, 0, self.now))
+        self._do(machine, machine.logic.transactions(raws, sender.name, 0, self.now))
 
     def run(self, done: Callable[[], bool], limit: int = 60_000) -> None:
         """Let time pass until something holds; fails after `limit` ms."""
@@ -168,12 +194,12 @@ class World:
             self.now = max(self.now, at)
             event()
 
-    def _later(self, machine: Machine, delay: int, event: Callable[[Core], list[Action]]) -> None:
+    def _later(self, machine: Machine, delay: int, event: Callable[[NodeLogic], list[Action]]) -> None:
         life = machine.life
 
         def happen() -> None:
             if machine.life == life and machine.alive:
-                self._do(machine, event(machine.core))
+                self._do(machine, event(machine.logic))
 
         heappush(self._agenda, (self.now + delay, next(self._order), happen))
 
@@ -201,7 +227,7 @@ class World:
                     all(FakeVerifier().verify(one.public_key, one.message, one.signature) for one in group)
                     for group in checks
                 ]
-                self._do(machine, machine.core.verified(ticket, verdicts, self.now))
+                self._do(machine, machine.logic.verified(ticket, verdicts, self.now))
             case Ask():
                 self._ask(machine, action)
             case Report(ticket, results):
@@ -223,7 +249,7 @@ class World:
         for receiver in receivers:
             self._later(receiver, LATENCY, lambda core: self._take(core, sender, channel, payload))
 
-    def _take(self, core: Core, sender: Machine, channel: Channel, payload: bytes) -> list[Action]:
+    def _take(self, core: NodeLogic, sender: Machine, channel: Channel, payload: bytes) -> list[Action]:
         if channel is Channel.CONSENSUS:
             return core.consensus_frame(sender.name, payload, self.now)
         return core.transactions(batch_codec.decode(payload).transactions, sender.name, 0, self.now)
@@ -232,8 +258,7 @@ class World:
         (other,) = [other for other in self.machines if other.name == ask.peer_id]
         failure: Refused | None = None
         try:
-            core = other.core
-            for frame in answers(ask.payload, core.chain, core.agreement.candidates, "m", 1):
+            for frame in other.logic.answers(ask.payload, "m", 1):
                 self._later(
                     machine, LATENCY,
                     lambda core, frame=frame: core.answer_frame(ask.ticket, ask.peer_id, frame, self.now),  # type: ignore[misc]
