@@ -7,13 +7,15 @@ held against the committed state alone, so an output that a pending transaction 
 
 from typing import NamedTuple
 
+from apps.exempt import exemption, needs_where
 from apps.gas import intrinsic_gas
 from apps.registry import MESSAGES
 from apps.transfer import check_transfer
-from apps.validity import View, check_common, check_fee_funds, resolve_keys, stateless_check
+from apps.validity import View, check_common, check_fee_funds, check_where, resolve_keys, stateless_check
 from crypto.errors import Reason, Refused
 from state.ledger import nonce
 from state.transaction import Call, Decoded, Transfer
+from state.types import Address
 
 
 class Admission(NamedTuple):
@@ -23,11 +25,13 @@ class Admission(NamedTuple):
         gas: gas wanted, which its fee is for.
         keys: under which its signatures hold, in witness order: verify them with these before it is let in.
         next_nonce: of a call, the nonce that the state expects of its sender; 0 for a transfer.
+        free: names validator and message of an exempt call, of which one may wait at a time; else empty.
     """
 
     gas: int
     keys: tuple[bytes, ...]
     next_nonce: int
+    free: bytes
 
 
 def check_for_admission(decoded: Decoded, view: View, pending_fees: int = 0) -> Admission:
@@ -42,20 +46,25 @@ def check_for_admission(decoded: Decoded, view: View, pending_fees: int = 0) -> 
         Refused: any reason of validity but NONCE_TOO_HIGH and BAD_SIGNATURE; UNKNOWN_MESSAGE, MALFORMED,
             NOT_CANONICAL or OUT_OF_GAS for a call that would fail for its form, whatever the state.
     """
-    stateless_check(decoded, view.chain_id, view.params)
+    stateless_check(decoded, view.chain_id, view.params, view.version)
     keys = resolve_keys(decoded, view.reader)
-    gas = check_common(decoded, keys, view)
+    exempt = exemption(decoded, view)
+    gas = check_common(decoded, keys, view, exempt=exempt is not None)
     payload = decoded.body.payload
+    payers: set[Address] = set()
     expected = 0
     if isinstance(payload, Transfer):
-        check_transfer(payload, decoded, view)
+        payers = {found.output.owner for found in check_transfer(payload, decoded, view)}
     elif isinstance(payload, Call):
         expected = nonce(view.reader, payload.sender)
         if payload.nonce < expected:
             raise Refused(Reason.NONCE_TOO_LOW, f"nonce {payload.nonce} was used, the next is {expected}")
         check_fee_funds(payload.sender, decoded.body.fee + pending_fees, view.reader)
         check_messages(payload, len(decoded.raw), keys)
-    return Admission(gas, keys, expected)
+        payers = {payload.sender}
+    if exempt is None and needs_where(decoded):
+        check_where(payers, decoded.body.sponsor, view)
+    return Admission(gas, keys, expected, b"" if exempt is None else exempt.key)
 
 
 def call_gas(call: Call, size: int, keys: tuple[bytes, ...]) -> int:

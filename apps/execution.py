@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from apps.chain.records import fee_pool, params, set_fee_pool
+from apps.chain.upgrade import version_at
+from apps.exempt import Exemption, exemption, needs_where
 from apps.gas import BLOCK_ROOM, intrinsic_gas
 from apps.module import BlockDraft, Context, GasMeter
 from apps.receipts import receipts_root
+from apps.proofs.load import retarget
+from apps.proofs.records import demands, use_free
 from apps.registry import MESSAGES, MODULES
 from apps.transfer import SpentOutput, apply_transfer, check_transfer, find_inputs
-from apps.validity import SignatureCheck, View, check_call, check_common, resolve_keys, stateless_check
+from apps.validity import SignatureCheck, View, check_call, check_common, check_where, resolve_keys, stateless_check
 from crypto.errors import Reason, Refused
 from state.changes import Overlay, Reader
 from state.ledger import debit, register_key, set_nonce
@@ -61,6 +65,7 @@ class _Checked(NamedTuple):
     keys: tuple[bytes, ...]
     gas_wanted: int
     spent: list[SpentOutput]
+    exemption: Exemption | None
 
 
 class _Outcome(NamedTuple):
@@ -81,7 +86,10 @@ class _Execution:
         self.is_verified = is_verified
         self.state = Overlay(reader)
         self.params = params(self.state)
-        self.view = View(self.state, draft.chain_id, draft.height, self.params)
+        self.view = View(
+            self.state, draft.chain_id, draft.height, self.params, version_at(self.state, draft.height),
+            demands(self.state),
+        )
         self.bytes = 0
         self.gas = 0
         self.fees = 0
@@ -93,18 +101,24 @@ class _Execution:
 
     def check(self, decoded: Decoded) -> _Checked:
         """Check that the transaction may come next. Changes nothing. Raises Refused."""
-        stateless_check(decoded, self.draft.chain_id, self.params)
+        stateless_check(decoded, self.draft.chain_id, self.params, self.view.version)
         keys = resolve_keys(decoded, self.state)
-        gas_wanted = check_common(decoded, keys, self.view)
+        exempt = exemption(decoded, self.view)
+        gas_wanted = check_common(decoded, keys, self.view, exempt=exempt is not None)
         payload = decoded.body.payload
         spent: list[SpentOutput] = []
+        payers: set[Address] = set()
         if isinstance(payload, Transfer):
             spent = check_transfer(payload, decoded, self.view)
+            payers = {found.output.owner for found in spent}
         elif isinstance(payload, Call):
             check_call(payload, decoded.body.fee, self.state)
+            payers = {payload.sender}
+        if exempt is None and needs_where(decoded):
+            check_where(payers, decoded.body.sponsor, self.view)
         if not self.is_verified(decoded, keys):
             raise Refused(Reason.BAD_SIGNATURE, "a witness does not hold under the signer's current key")
-        return _Checked(decoded, keys, gas_wanted, spent)
+        return _Checked(decoded, keys, gas_wanted, spent, exempt)
 
     def check_room(self, decoded: Decoded, gas_wanted: int) -> None:
         """Check the caps of a block. Raises Refused(TOO_LARGE)."""
@@ -117,7 +131,7 @@ class _Execution:
 
     def apply(self, checked: _Checked) -> None:
         """Run a transaction that `check` passed, and write its receipt."""
-        decoded, keys, gas_wanted, spent = checked
+        decoded, keys, gas_wanted, spent, exempt = checked
         body = decoded.body
         self._register_keys(decoded, keys)
         if isinstance(body.payload, Transfer):
@@ -127,6 +141,8 @@ class _Execution:
             outcome = _Outcome(gas_wanted, events, touched, "", "")
         elif isinstance(body.payload, Call):
             debit(self.state, body.payload.sender, NATIVE, body.fee)
+            if exempt is not None:
+                use_free(self.state, exempt.operator, exempt.name, self.view.demands.epoch)
             set_nonce(self.state, body.payload.sender, body.payload.nonce + 1)
             outcome = run_call(self.state, self.draft, body.payload, decoded, keys)
         else:
@@ -157,6 +173,7 @@ class _Execution:
         """Collect the fees, run the block's end, and return everything."""
         if self.fees:
             set_fee_pool(self.state, fee_pool(self.state) + self.fees)
+        retarget(self.state, self.draft.height, self.gas)
         for module in MODULES:
             module.end_block(self.state, self.draft, self.events)
         receipts = tuple(self.receipts)
@@ -280,16 +297,17 @@ def simulate(reader: Reader, draft: BlockDraft, decoded: Decoded) -> Receipt:
 
 
 def needed_signers(body: Body, reader: Reader) -> tuple[Address, ...]:
-    """Return who has to sign, in rising order: the sender of a call, the owners of a transfer's inputs.
+    """Return who has to sign, in rising order: the sender of a call, the owners of a transfer's inputs, the sponsor.
 
     Raises:
         Refused: OUTPUT_NOT_FOUND, SCRIPT_NOT_SUPPORTED.
     """
     payload = body.payload
+    sponsors = {Address(body.sponsor)} if body.sponsor else set()
     if isinstance(payload, Call):
-        return (payload.sender,)
+        return tuple(sorted({payload.sender, *sponsors}))
     if isinstance(payload, Transfer):
-        return tuple(sorted({found.output.owner for found in find_inputs(payload, reader)}))
+        return tuple(sorted({found.output.owner for found in find_inputs(payload, reader)} | sponsors))
     raise Refused(Reason.SCRIPT_NOT_SUPPORTED, "script transactions do not exist yet")
 
 

@@ -95,11 +95,16 @@ def flat_gas(amount: int) -> Callable[[Any], int]:
 
 @dataclass(frozen=True, slots=True)
 class MessageKind:
-    """One message of a module: its strict decoder, its rule, and the gas that it costs before the rule runs."""
+    """One message of a module: its strict decoder, its rule, and the gas that it costs before the rule runs.
+
+    `exempt`: a validator's duty. Alone in a call by a validator it needs no fee, no hashcash and no space record, once
+    in an epoch, and goes before what pays (`apps/exempt.py`).
+    """
 
     codec: Codec[Any]
     rule: Rule
     gas: Callable[[Any], int]
+    exempt: bool = False
 
 
 class BlockHook(Protocol):

@@ -6,11 +6,12 @@ from typing import Any, Final
 from apps.auth import MODULE as AUTH
 from apps.chain import MODULE as CHAIN
 from apps.module import MessageKind, Module, Query
+from apps.proofs import MODULE as PROOFS
 from apps.token import MODULE as TOKEN
 from crypto.errors import Reason, Refused
 from state.changes import Reader
 
-MODULES: Final[tuple[Module, ...]] = (CHAIN, AUTH, TOKEN)
+MODULES: Final[tuple[Module, ...]] = (CHAIN, AUTH, TOKEN, PROOFS)
 """In the order in which their block hooks run."""
 
 

@@ -2,19 +2,22 @@
 
     stateless_check   needs the bytes, the chain id and the parameters; done once, before anything else
     resolve_keys      the public key of each witness: the registered one, or the one that the witness reveals
-    check_common      anchor, expiry, gas and fee
+    check_common      anchor, hashcash, expiry, gas and fee
+    check_where       space record
     check_call        nonce, fee funds
     apps/transfer.py  what a transfer needs besides
 
 Which message a call carries and whether it succeeds is no matter of validity: see apps/execution.py.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from apps.chain.records import anchor_height
+from apps.chain.records import Anchor, anchor
+from apps.chain.upgrade import version_at
 from apps.gas import gas_wanted, intrinsic_gas
+from apps.proofs.records import Demands, demands, has_space
 from crypto.errors import Reason, Refused
 from crypto.schemes import address_of, check_public_key, verify
 from crypto.work import meets
@@ -23,7 +26,6 @@ from state.ledger import balance, nonce
 from state.params import ChainParams
 from state.records import KEY, asset_text
 from state.transaction import (
-    PROTOCOL_VERSION,
     Call,
     Coin,
     Decoded,
@@ -56,45 +58,52 @@ class View:
     Attributes:
         reader: the state before that transaction.
         height: of the block that the transaction is or would be in.
-        anchors: heights of anchors looked up so far; only recent blocks get in.
+        version: protocol version of that block.
+        demands: what the chain asks of a transaction besides.
+        anchors: anchors looked up so far; only recent blocks get in.
     """
 
     reader: Reader
     chain_id: ChainId
     height: Height
     params: ChainParams
-    anchors: dict[bytes, int] = field(default_factory=dict)
+    version: int
+    demands: Demands
+    anchors: dict[bytes, Anchor] = field(default_factory=dict)
 
-    def anchor_height(self, block_id: bytes) -> int:
-        """Return the height of one of the last A blocks. Raises Refused(UNKNOWN_ANCHOR)."""
-        height = self.anchors.get(block_id)
-        if height is None:
-            height = anchor_height(self.reader, block_id)
-            if height is not None:
-                self.anchors[block_id] = height
-        if height is None or height < self.height - self.params.anchor_window:
+    def anchor(self, block_id: bytes) -> Anchor:
+        """Return what is known of one of the last A blocks. Raises Refused(UNKNOWN_ANCHOR)."""
+        found = self.anchors.get(block_id)
+        if found is None:
+            found = anchor(self.reader, block_id)
+            if found is not None:
+                self.anchors[block_id] = found
+        if found is None or found.height < self.height - self.params.anchor_window:
             raise Refused(Reason.UNKNOWN_ANCHOR, f"the anchor is none of the last {self.params.anchor_window} blocks")
-        return height
+        return found
 
 
 def view_after(reader: Reader, params: ChainParams, chain_id: ChainId, height: Height, block_id: BlockId) -> View:
     """Return the view of the block that would follow the last executed one (its height and id)."""
-    return View(reader, chain_id, Height(height + 1), params, {block_id: height})
+    version = version_at(reader, height + 1)
+    asked = demands(reader)
+    last = Anchor(height, asked.difficulty)
+    return View(reader, chain_id, Height(height + 1), params, version, asked, {block_id: last})
 
 
 # ---- without state
 
 
-def stateless_check(decoded: Decoded, chain_id: ChainId, params: ChainParams) -> None:
+def stateless_check(decoded: Decoded, chain_id: ChainId, params: ChainParams, version: int) -> None:
     """Check everything that needs no account, no output and no height.
 
     Raises:
         Refused: WRONG_VERSION, WRONG_CHAIN, SCRIPT_NOT_SUPPORTED, SURPLUS_SIGNATURE, MISSING_SIGNATURE,
-            INSUFFICIENT_WORK, TOO_LARGE, DUPLICATE_INPUT, AMOUNT_OUT_OF_RANGE, UNKNOWN_ASSET, BAD_ARGUMENT.
+            TOO_LARGE, DUPLICATE_INPUT, AMOUNT_OUT_OF_RANGE, UNKNOWN_ASSET, BAD_ARGUMENT.
     """
     body = decoded.body
-    if body.version != PROTOCOL_VERSION:
-        raise Refused(Reason.WRONG_VERSION, f"version {body.version}, in force is {PROTOCOL_VERSION}")
+    if body.version != version:
+        raise Refused(Reason.WRONG_VERSION, f"version {body.version}, in force is {version}")
     if body.chain_id != chain_id:
         raise Refused(Reason.WRONG_CHAIN, f"the transaction is for the chain {body.chain_id.hex()}")
     payload = body.payload
@@ -103,8 +112,8 @@ def stateless_check(decoded: Decoded, chain_id: ChainId, params: ChainParams) ->
     witnesses = decoded.transaction.witnesses
     if len(witnesses) > 1 and any(one.signer >= next_one.signer for one, next_one in pairwise(witnesses)):
         raise Refused(Reason.SURPLUS_SIGNATURE, "the witnesses are not in rising order of signer")
-    if params.difficulty and not meets(work_digest(decoded.transaction.body), params.difficulty):
-        raise Refused(Reason.INSUFFICIENT_WORK, f"the hashcash needs {params.difficulty} leading zero bits")
+    if len(body.sponsor) not in (0, HASH_SIZE):
+        raise Refused(Reason.BAD_ADDRESS, f"a sponsor's address has {HASH_SIZE} bytes")
     if isinstance(payload, Transfer):
         if len(set(payload.inputs)) != len(payload.inputs):
             raise Refused(Reason.DUPLICATE_INPUT, "an output is spent twice")
@@ -131,8 +140,14 @@ def check_output_form(output: Output) -> None:
 
 
 def check_signers(needed: Sequence[Address], decoded: Decoded) -> None:
-    """Check that exactly these (in rising order) signed. Raises Refused(MISSING_SIGNATURE | SURPLUS_SIGNATURE)."""
+    """Check that exactly these (in rising order) and the sponsor, if the body names one, signed.
+
+    Raises:
+        Refused: MISSING_SIGNATURE, SURPLUS_SIGNATURE.
+    """
     signers = decoded.signers
+    if decoded.body.sponsor:
+        needed = sorted({*needed, Address(decoded.body.sponsor)})
     if signers == tuple(needed):
         return
     missing = set(needed).difference(signers)
@@ -168,16 +183,24 @@ def resolve_keys(decoded: Decoded, reader: Reader) -> tuple[bytes, ...]:
 # ---- against the state
 
 
-def check_common(decoded: Decoded, keys: tuple[bytes, ...], view: View) -> int:
+def check_common(decoded: Decoded, keys: tuple[bytes, ...], view: View, *, exempt: bool = False) -> int:
     """Check what calls and transfers share, and return the gas wanted.
 
+    Args:
+        decoded: the transaction.
+        keys: the public keys of its signers.
+        view: the chain.
+        exempt: it needs no hashcash and no fee.
+
     Raises:
-        Refused: UNKNOWN_ANCHOR, EXPIRED, EXPIRY_TOO_FAR, OUT_OF_GAS (wants less than its bytes and signatures use),
+        Refused: UNKNOWN_ANCHOR, INSUFFICIENT_WORK (for the anchor's difficulty), EXPIRED, EXPIRY_TOO_FAR, OUT_OF_GAS (wants less than its bytes and signatures use),
             FEE_TOO_LOW, BAD_KEY.
     """
     body = decoded.body
     params = view.params
-    anchored = view.anchor_height(body.anchor)
+    anchored, difficulty = view.anchor(body.anchor)
+    if difficulty and not exempt and not meets(work_digest(decoded.transaction.body), difficulty):
+        raise Refused(Reason.INSUFFICIENT_WORK, f"the hashcash needs {difficulty} leading zero bits")
     if body.expiry < view.height:
         raise Refused(Reason.EXPIRED, f"expired at height {body.expiry}, the block is of height {view.height}")
     if body.expiry > anchored + params.expiry_window:
@@ -186,7 +209,7 @@ def check_common(decoded: Decoded, keys: tuple[bytes, ...], view: View) -> int:
     wanted = gas_wanted(body.payload, len(decoded.raw), keys)
     if wanted < intrinsic:
         raise Refused(Reason.OUT_OF_GAS, f"gas wanted {wanted}, the transaction alone uses {intrinsic}")
-    if body.fee < wanted * params.min_gas_price:
+    if not exempt and body.fee < wanted * params.min_gas_price:
         raise Refused(Reason.FEE_TOO_LOW, f"the fee for {wanted} gas is at least {wanted * params.min_gas_price} unxs")
     return wanted
 
@@ -210,3 +233,17 @@ def check_fee_funds(payer: Address, fee: int, reader: Reader) -> None:
     held = balance(reader, payer, NATIVE)
     if held < fee:
         raise Refused(Reason.INSUFFICIENT_FEE_FUNDS, f"the balance is {held} {asset_text(NATIVE)}, the fee {fee}")
+
+
+def check_where(payers: Iterable[Address], sponsor: bytes, view: View) -> None:
+    """Check that the sponsor, or without one some payer, has a space record, if the chain asks for it.
+
+    Raises:
+        Refused: MISSING_WHERE.
+    """
+    if not view.demands.where:
+        return
+    places = (Address(sponsor),) if sponsor else payers
+    if not any(has_space(view.reader, place, view.demands.epoch) for place in places):
+        whose = "the sponsor has no space record" if sponsor else "the payer has no space record, and names no sponsor"
+        raise Refused(Reason.MISSING_WHERE, f"{whose}: send proofs/space from a plot, or let somebody who did co-sign")

@@ -6,7 +6,6 @@ give is the fault of its proposer, and of nobody who relays it.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from consensus.commit import verify_commit, verify_commit_light
 from consensus.effects import Verifier
@@ -16,8 +15,6 @@ from crypto.hashing import Label, digest
 from crypto.merkle import merkle_root
 from state.encoding import encode
 from state.types import Address, Height, Round, WtxId
-
-PROTOCOL_VERSION: Final = 1
 
 
 def transactions_root(wtxids: Sequence[WtxId]) -> bytes:
@@ -46,7 +43,7 @@ def make_header(
 ) -> Header:
     """Return the header of the block after `tip`. `time` in ms; it is raised to the tip's time + 1 if need be."""
     return Header(
-        version=PROTOCOL_VERSION,
+        version=tip.version,
         chain_id=tip.chain_id,
         height=Height(tip.height + 1),
         time=max(time, tip.time + 1),
@@ -104,8 +101,8 @@ def check_header(tip: Tip, header: Header) -> None:
         raise Refused(Reason.WRONG_HEIGHT, f"the header is of height {header.height}, expected {tip.height + 1}")
     if header.chain_id != tip.chain_id:
         raise Refused(Reason.WRONG_CHAIN, "the header is of another chain")
-    if header.version != PROTOCOL_VERSION:
-        raise Refused(Reason.WRONG_VERSION, f"protocol version {header.version}, in force is {PROTOCOL_VERSION}")
+    if header.version != tip.version:
+        raise Refused(Reason.WRONG_VERSION, f"protocol version {header.version}, in force is {tip.version}")
     if header.time <= tip.time:
         raise Refused(Reason.BAD_TIME, f"time {header.time} does not rise above {tip.time}")
     if tip.validators.index_of(header.proposer) is None:

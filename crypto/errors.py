@@ -62,6 +62,8 @@ class Reason(StrEnum):
     """The expiry height is further ahead than the chain allows."""
     INSUFFICIENT_WORK = "insufficient_work"
     """The hashcash does not reach the difficulty."""
+    MISSING_WHERE = "missing_where"
+    """Neither the payer nor the sponsor has a space record of this epoch or the last."""
     NONCE_TOO_LOW = "nonce_too_low"
     """The nonce was used before: a replay."""
     NONCE_TOO_HIGH = "nonce_too_high"
@@ -118,6 +120,18 @@ class Reason(StrEnum):
     """The key belongs or belonged to an account already."""
     BAD_ARGUMENT = "bad_argument"
     """A field has a value that the rule does not allow."""
+    BAD_SPACE = "bad_space"
+    """The proof of space does not answer the challenge."""
+    BAD_WORK = "bad_work"
+    """The validator's hashcash does not reach the bits that the chain asks for."""
+    BAD_TIME_PROOF = "bad_time_proof"
+    """The proof of the delay function does not hold."""
+    NOT_ASKED = "not_asked"
+    """The chain does not ask for such a proof."""
+    WRONG_EPOCH = "wrong_epoch"
+    """The proof is for another epoch than the block's."""
+    ALREADY_GIVEN = "already_given"
+    """The same proof was given in this epoch already."""
 
     # mempool
     ALREADY_KNOWN = "already_known"
@@ -154,6 +168,14 @@ class Reason(StrEnum):
     """Too little of the trusted power signed the new header."""
     TRUST_EXPIRED = "trust_expired"
     """The trusted header is older than the trust period."""
+    FORKED = "forked"
+    """Two headers of one height were both proven: nothing is believed any more."""
+    BAD_WITNESS = "bad_witness"
+    """A witness contradicts what was proven, and cannot prove its own."""
+    NO_WITNESS = "no_witness"
+    """No witness confirms the header."""
+    NOT_VERIFIABLE = "not_verifiable"
+    """Nothing can prove the answer to this question."""
     NOT_AVAILABLE = "not_available"
     """The node does not have what was asked (pruned, too new, not found)."""
 
@@ -200,6 +222,8 @@ class Reason(StrEnum):
     """Another program listens on this port."""
     CORRUPT_DATABASE = "corrupt_database"
     """A checksum or a hash in the database is wrong."""
+    UPGRADE_NEEDED = "upgrade_needed"
+    """The chain goes on with a protocol version that this program does not know."""
     CORRUPT_LOG = "corrupt_log"
     """The consensus log is damaged before its last record."""
     BAD_SIGN_STATE = "bad_sign_state"
@@ -225,13 +249,14 @@ class Reason(StrEnum):
 
 _TEMPORARY = frozenset({
     Reason.UNKNOWN_KEY, Reason.UNKNOWN_ANCHOR, Reason.EXPIRED, Reason.EXPIRY_TOO_FAR, Reason.INSUFFICIENT_WORK,
+    Reason.MISSING_WHERE, Reason.WRONG_EPOCH, Reason.ALREADY_GIVEN,
     Reason.NONCE_TOO_LOW, Reason.NONCE_TOO_HIGH, Reason.FEE_TOO_LOW, Reason.INSUFFICIENT_FEE_FUNDS,
     Reason.OUTPUT_NOT_FOUND, Reason.TOO_EARLY, Reason.TOO_LATE, Reason.ALREADY_KNOWN, Reason.ALREADY_COMMITTED,
     Reason.CONFLICT, Reason.MEMPOOL_FULL, Reason.SENDER_LIMIT, Reason.MISSING_BODIES, Reason.NOT_AVAILABLE,
     Reason.UNREACHABLE, Reason.TIMED_OUT, Reason.CONNECTION_LOST, Reason.TOO_MANY_CONNECTIONS, Reason.REPLACED,
     Reason.CLOSING, Reason.FROZEN,
     Reason.LOCKED, Reason.INSUFFICIENT_FUNDS, Reason.INSUFFICIENT_ALLOWANCE, Reason.WRONG_HEIGHT, Reason.BAD_TIME,
-    Reason.NOT_OWNER, Reason.UNKNOWN_ASSET, Reason.UNBALANCED,
+    Reason.NOT_OWNER, Reason.UNKNOWN_ASSET, Reason.UNBALANCED, Reason.NO_WITNESS,
 })
 
 

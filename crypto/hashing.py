@@ -24,7 +24,12 @@ class Label(Enum):
     VALIDATORS = b"nexus/validators/1"  # validator set -> its hash
     EVIDENCE = b"nexus/evidence/1"
     GENESIS = b"nexus/genesis/1"  # genesis document -> chain id
-    BEACON = b"nexus/beacon/1"
+    BEACON = b"nexus/beacon/1"  # output of the delay function -> beacon of an epoch
+    WEAK_BEACON = b"nexus/weak-beacon/1"  # previous beacon, block id -> beacon of an epoch without such an output
+    PLOT = b"nexus/plot/1"  # chain id, owner, index -> plot id
+    SPACE_CHALLENGE = b"nexus/space-challenge/1"  # beacon, plot id, number -> one challenge to a plot
+    WORK = b"nexus/work/1"  # beacon, operator, nonce -> digest of a validator's hashcash
+    TIME_CHALLENGE = b"nexus/time-challenge/1"  # chain id, epoch, block id -> where the delay function begins
     ADDRESS = b"nexus/address/1"  # scheme byte and public key -> address
     NODE_ID = b"nexus/node-id/1"  # node's Falcon key -> node id
     ASSET = b"nexus/asset/1"  # issuer and symbol -> asset id

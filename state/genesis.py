@@ -17,8 +17,8 @@ from crypto.schemes import address_of, check_public_key
 from state.encoding import Codec, Record, encode
 from state.params import ChainParams, ProofParams, SecurityParams, StakingParams, Timing
 from state.records import MAX_DECIMALS, MAX_SYMBOL, asset_id
-from state.transaction import PROTOCOL_VERSION
 from state.types import MAX_AMOUNT, MAX_INT, NATIVE, AddressField, AmountField, AssetId, ChainId, Unsigned
+from state.version import SUPPORTED_VERSIONS, check_known
 
 NATIVE_SYMBOL: Final = "nxs"
 MAX_GENESIS: Final = 256 << 20
@@ -147,8 +147,10 @@ def decode_genesis(raw: bytes) -> Genesis:
 def check_genesis(genesis: Genesis) -> None:
     """Check every rule that one field's type cannot say. Raises Refused(BAD_GENESIS), naming the first wrong field."""
     _check_fields(genesis)
-    if genesis.version != PROTOCOL_VERSION:
-        raise _bad("version", f"this program knows version {PROTOCOL_VERSION}, not {genesis.version}")
+    try:
+        check_known(genesis.version, SUPPORTED_VERSIONS, "the chain")
+    except Refused as refused:
+        raise _bad("version", refused.detail) from None
     _check_params(genesis)
     _check_validators(genesis)
     _check_money(genesis)

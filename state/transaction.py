@@ -28,7 +28,6 @@ from state.types import (
     WtxId,
 )
 
-PROTOCOL_VERSION: Final = 1
 MAX_TRANSACTION: Final = 64 * 1024
 MAX_INPUTS: Final = 256
 MAX_OUTPUTS: Final = 256
@@ -122,7 +121,8 @@ class Body(Record, frozen=True):
     """What every witness signs.
 
     `anchor` is the id of a recent block (genesis: the chain id) and `expiry` the last height at which the
-    transaction may be included. `work` is the hashcash nonce. `fee` is in unxs.
+    transaction may be included. `work` is the hashcash nonce. `fee` is in unxs. `sponsor` is empty, or the address of a
+    further signer whose space record stands for the payer's.
     """
 
     version: Annotated[int, Meta(ge=0, le=255)]
@@ -132,6 +132,7 @@ class Body(Record, frozen=True):
     work: Unsigned
     fee: AmountField
     payload: Payload
+    sponsor: Annotated[bytes, Meta(max_length=32)] = b""
 
 
 class Witness(Record, frozen=True):

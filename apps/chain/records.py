@@ -2,9 +2,11 @@
 
     key                              value
     chain/params                     ChainParams
-    chain/anchor/ block id           height of that block; only the last A blocks have one
+    chain/security                   SecurityParams
+    chain/load                       Load: how busy the last blocks were, and how hard transactions' hashcash is for it
+    chain/anchor/ block id           height and difficulty after that block (8 + 1 bytes); only the last A have one
     chain/recent/ height             block id at that height; the same A blocks, to forget them in time
-    chain/beacon                     beacon of the last executed block, raw
+    chain/beacon                     beacon of the next block, raw: it changes after the last block of an epoch
     chain/sets                       ValidatorSets: who votes from which height on
     chain/set/ hash                  ValidatorSet
     chain/priorities                 proposer priorities of the next height, in set order
@@ -13,7 +15,7 @@
 """
 
 from functools import lru_cache
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -24,10 +26,12 @@ from crypto.hashing import Label, digest
 from state.changes import Overlay, Reader
 from state.encoding import Codec, Record, encode
 from state.ledger import read_number, write_number
-from state.params import ChainParams
-from state.types import Amount, Hash32, Height, HeightField
+from state.params import ChainParams, SecurityParams
+from state.types import Amount, Hash32, Height, HeightField, Unsigned
 
 PARAMS: Final = b"chain/params"
+SECURITY: Final = b"chain/security"
+LOAD: Final = b"chain/load"
 ANCHOR: Final = b"chain/anchor/"
 RECENT: Final = b"chain/recent/"
 BEACON: Final = b"chain/beacon"
@@ -53,12 +57,33 @@ class ValidatorSets(Record, frozen=True):
     changes: Annotated[tuple[SetChange, ...], Meta(min_length=1, max_length=MAX_SET_CHANGES)]
 
 
+class Load(Record, frozen=True):
+    """How busy the chain is: gas wanted of a block, averaged, and the hashcash that it asks of transactions for it.
+
+    `since` is the height at whose end the difficulty last changed.
+    """
+
+    average: Unsigned
+    difficulty: Annotated[int, Meta(ge=0, le=64)]
+    since: HeightField
+
+
+class Anchor(NamedTuple):
+    """A recent block: its height, and the hashcash that a transaction needs that names it, in leading zero bits."""
+
+    height: Height
+    difficulty: int
+
+
 _params_codec: Final = Codec(ChainParams)
+_load_codec: Final = Codec(Load)
+_security_codec: Final = Codec(SecurityParams)
 _sets_codec: Final = Codec(ValidatorSets, max_size=8 << 20)
 _priorities_decoder: Final = msgspec.msgpack.Decoder(tuple[int, ...])
 
 
-def _required(reader: Reader, key: bytes) -> bytes:
+def required(reader: Reader, key: bytes) -> bytes:
+    """Return a record that every state has. Raises Refused(CORRUPT_DATABASE) if it is missing."""
     value = reader.get(key)
     if value is None:
         raise Refused(Reason.CORRUPT_DATABASE, f"the record {key.decode(errors='backslashreplace')} is missing")
@@ -70,7 +95,7 @@ def _required(reader: Reader, key: bytes) -> bytes:
 
 def params(reader: Reader) -> ChainParams:
     """Return the chain's parameters. Raises Refused(CORRUPT_DATABASE) in a state without genesis."""
-    return _params_codec.decode(_required(reader, PARAMS))
+    return _params_codec.decode(required(reader, PARAMS))
 
 
 def set_params(state: Overlay, new: ChainParams) -> None:
@@ -78,18 +103,33 @@ def set_params(state: Overlay, new: ChainParams) -> None:
     state.put(PARAMS, encode(new))
 
 
+def security(reader: Reader) -> SecurityParams:
+    """Return what ties stake to misbehaviour. Raises Refused(CORRUPT_DATABASE) in a state without genesis."""
+    return _security_codec.decode(required(reader, SECURITY))
+
+
+def set_security(state: Overlay, new: SecurityParams) -> None:
+    """Write what ties stake to misbehaviour."""
+    state.put(SECURITY, encode(new))
+
+
+def epoch_of(height: int, epoch_length: int) -> int:
+    """Return the epoch of a block: the first is 0 and has the blocks 1 .. epoch_length."""
+    return (height - 1) // epoch_length
+
+
 # ---- recent blocks
 
 
-def anchor_height(reader: Reader, block_id: bytes) -> Height | None:
-    """Return the height of a recent block, or None if it is no recent block."""
+def anchor(reader: Reader, block_id: bytes) -> Anchor | None:
+    """Return what is known of a recent block, or None if it is no recent block."""
     value = reader.get(ANCHOR + block_id)
-    return None if value is None else Height(int.from_bytes(value, "big"))
+    return None if value is None else Anchor(Height(int.from_bytes(value[:8], "big")), value[8])
 
 
 def add_recent_block(state: Overlay, height: int, block_id: bytes, window: int) -> None:
     """Remember a block as an anchor, and forget the one that leaves the window of that many blocks."""
-    state.put(ANCHOR + block_id, _height_bytes(height))
+    state.put(ANCHOR + block_id, _height_bytes(height) + bytes([load(state).difficulty]))
     state.put(RECENT + _height_bytes(height), block_id)
     if height >= window:
         old = RECENT + _height_bytes(height - window)
@@ -97,6 +137,16 @@ def add_recent_block(state: Overlay, height: int, block_id: bytes, window: int) 
         if left is not None:
             state.delete(old)
             state.delete(ANCHOR + left)
+
+
+def load(reader: Reader) -> Load:
+    """Return how busy the chain is. Its difficulty is for transactions that name the last executed block."""
+    return _load_codec.decode(required(reader, LOAD))
+
+
+def set_load(state: Overlay, new: Load) -> None:
+    """Write how busy the chain is."""
+    state.put(LOAD, encode(new))
 
 
 def _height_bytes(height: int) -> bytes:
@@ -107,20 +157,12 @@ def _height_bytes(height: int) -> bytes:
 
 
 def beacon(reader: Reader) -> bytes:
-    """Return the beacon of the last executed block; 32 zero bytes at genesis."""
-    return _required(reader, BEACON)
-
-
-def next_beacon(previous: bytes, block_id: bytes) -> bytes:
-    """Return the beacon of the block after `block_id`: H("beacon", its beacon || its id).
-
-    A placeholder until the verifiable delay function: a proposer can try several blocks and so choose among beacons.
-    """
-    return digest(Label.BEACON, previous + block_id)
+    """Return the beacon of the next block: that of its epoch (`apps/proofs` settles it)."""
+    return required(reader, BEACON)
 
 
 def set_beacon(state: Overlay, value: bytes) -> None:
-    """Write the beacon of the block that is being executed."""
+    """Write the beacon of the next block."""
     state.put(BEACON, value)
 
 
@@ -139,10 +181,10 @@ def validators_at(reader: Reader, height: int) -> ValidatorSet:
     Raises:
         Refused: NOT_AVAILABLE for a height before the window.
     """
-    changes = _sets_codec.decode(_required(reader, SETS)).changes
+    changes = _sets_codec.decode(required(reader, SETS)).changes
     for change in reversed(changes):
         if change.start <= height:
-            return _decode_set(_required(reader, SET + change.hash))
+            return _decode_set(required(reader, SET + change.hash))
     raise Refused(Reason.NOT_AVAILABLE, f"the validator set of height {height} is no longer kept")
 
 
@@ -157,7 +199,7 @@ def set_validators(state: Overlay, start: int, validators: ValidatorSet) -> None
 
 def forget_old_sets(state: Overlay, oldest: int) -> None:
     """Drop the sets that voted only on heights below `oldest`."""
-    changes = _sets_codec.decode(_required(state, SETS)).changes
+    changes = _sets_codec.decode(required(state, SETS)).changes
     first = max((index for index, change in enumerate(changes) if change.start <= oldest), default=0)
     if not first:
         return
@@ -172,7 +214,7 @@ def _write_sets(state: Overlay, old: tuple[SetChange, ...], new: tuple[SetChange
 
 def priorities(reader: Reader) -> tuple[int, ...]:
     """Return the proposer priorities that the height after the last executed block starts with."""
-    return _priorities_decoder.decode(_required(reader, PRIORITIES))
+    return _priorities_decoder.decode(required(reader, PRIORITIES))
 
 
 def set_priorities(state: Overlay, new: tuple[int, ...]) -> None:

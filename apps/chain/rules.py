@@ -1,35 +1,32 @@
-"""What every block does besides its transactions: anchors, beacon, fees to the signers, evidence, proposer turns."""
+"""What every block does besides its transactions: anchors, fees to the signers, evidence, proposer turns."""
 
+from apps.chain.accusations import check_accusation
 from apps.chain.records import (
+    Load,
     add_recent_block,
-    beacon,
     fee_pool,
     forget_old_sets,
-    is_recorded,
-    next_beacon,
     params,
     priorities,
     record_evidence,
-    set_beacon,
     set_fee_pool,
+    set_load,
     set_params,
     set_priorities,
+    set_security,
     set_validators,
     validators_at,
 )
+from apps.chain.upgrade import start_version, write_version
 from apps.module import BlockDraft
-from consensus.evidence import height_of
 from consensus.proposer import advance, carry_over, start_priorities
 from consensus.types import Validator, ValidatorSet, make_validator_set
-from crypto.errors import Reason, Refused
 from crypto.schemes import address_of
 from state.changes import Overlay
 from state.genesis import Genesis
 from state.ledger import credit
 from state.receipt import Event
-from state.types import NATIVE, Address, ChainId
-
-ZERO_BEACON = bytes(32)
+from state.types import NATIVE, Address, ChainId, Height
 
 
 def genesis_validators(genesis: Genesis) -> ValidatorSet:
@@ -41,12 +38,14 @@ def genesis_validators(genesis: Genesis) -> ValidatorSet:
 
 
 def write_genesis(state: Overlay, genesis: Genesis, chain_id: ChainId) -> None:
-    """Write parameters, first validator set, priorities and beacon."""
+    """Write parameters, first validator set and priorities."""
     validators = genesis_validators(genesis)
+    write_version(state, genesis.version)
     set_params(state, genesis.chain)
     set_validators(state, 0, validators)
     set_priorities(state, start_priorities(validators))
-    set_beacon(state, ZERO_BEACON)
+    set_security(state, genesis.security)
+    set_load(state, Load(0, genesis.chain.difficulty, Height(0)))
 
 
 def begin_block(state: Overlay, block: BlockDraft, events: list[Event]) -> None:
@@ -55,15 +54,12 @@ def begin_block(state: Overlay, block: BlockDraft, events: list[Event]) -> None:
     Raises:
         Refused: BAD_EVIDENCE for an offence that is recorded already, is too old, or lies in the future.
     """
+    start_version(state, block, events)
     rules = params(state)
     add_recent_block(state, block.height - 1, block.previous, rules.anchor_window)
-    set_beacon(state, next_beacon(beacon(state), block.previous))
     pay_signers(state, block, events)
     for evidence in block.evidence:
-        if is_recorded(state, evidence):
-            raise Refused(Reason.BAD_EVIDENCE, "this offence is on chain already")
-        if not block.height - rules.evidence_window <= height_of(evidence) < block.height:
-            raise Refused(Reason.BAD_EVIDENCE, f"the offence is not of the last {rules.evidence_window} heights")
+        check_accusation(state, evidence, block.height)
         record_evidence(state, evidence, block.height)
         events.append(Event("chain/evidence", (("validator", evidence.validator.hex()),)))
 

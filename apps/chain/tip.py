@@ -1,6 +1,7 @@
 """From the state after a block to what consensus needs for the next one."""
 
-from apps.chain.records import beacon, next_beacon, priorities, validators_at
+from apps.chain.records import beacon, priorities, validators_at
+from apps.chain.upgrade import version_at
 from consensus.types import EMPTY_COMMIT, Commit, Header, Tip
 from crypto.merkle import merkle_root
 from state.changes import Reader
@@ -29,12 +30,13 @@ def tip_after(
         commit=commit,
         state_root=state_root,
         receipts_root=receipts_root,
-        beacon=next_beacon(header.beacon, header.block_id),
+        beacon=beacon(reader),
         previous_validators=validators_at(reader, height),
         validators=validators_at(reader, height + 1),
         next_validators=validators_at(reader, height + 2),
         priorities=priorities(reader),
         needs_proof_block=needs_proof_block,
+        version=version_at(reader, height + 1),
     )
 
 
@@ -49,10 +51,11 @@ def genesis_tip(reader: Reader, chain_id: ChainId, time: int, state_root: bytes)
         commit=EMPTY_COMMIT,
         state_root=state_root,
         receipts_root=merkle_root([]),
-        beacon=next_beacon(beacon(reader), chain_id),
+        beacon=beacon(reader),
         previous_validators=first,
         validators=first,
         next_validators=validators_at(reader, 2),
         priorities=priorities(reader),
         needs_proof_block=False,
+        version=version_at(reader, 1),
     )

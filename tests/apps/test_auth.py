@@ -6,6 +6,7 @@ import pytest
 
 from apps.auth.messages import RotateKey, rotation_digest
 from apps.registry import MESSAGES, answer_query
+from apps.proofs import messages as proofs
 from apps.token import messages as token
 from apps.token.messages import Transfer as Pay
 from apps.validity import signatures_hold
@@ -123,6 +124,9 @@ SAMPLES: dict[str, Record] = {
         token.Thaw(GOLD, BOB),
         token.Deposit(NATIVE, (token.NewCoin(BOB, Amount(1)),)),
         token.Withdraw((OutPoint(TxId(bytes(32)), 0),)),
+        proofs.Space(0, 0, 18, tuple(proofs.Proof(number, bytes(144)) for number in range(16))),
+        proofs.Work(0, 0),
+        proofs.Time(0, bytes(100), bytes(100)),
     )
 }
 

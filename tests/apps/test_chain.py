@@ -3,7 +3,6 @@
 import pytest
 
 from apps.chain import records
-from apps.chain.rules import ZERO_BEACON
 from apps.registry import answer_query
 from apps.token.messages import Transfer as Pay
 from consensus.proposer import advance
@@ -71,14 +70,13 @@ def test_first_block_has_nobody_to_pay(world: World) -> None:
     assert world.block().events == ()
 
 
-def test_priorities_and_beacon_move_on(world: World) -> None:
+def test_priorities_and_anchors_move_on(world: World) -> None:
     validators = records.validators_at(world.records, 1)
     before = records.priorities(world.records)
-    assert before == (0, 0, 0) and records.beacon(world.records) == ZERO_BEACON
+    assert before == (0, 0, 0)
     world.block()
     assert records.priorities(world.records) == advance(validators, before)
-    assert records.beacon(world.records) == records.next_beacon(ZERO_BEACON, CHAIN)
-    assert records.anchor_height(world.records, CHAIN) == 0
+    assert records.anchor(world.records, CHAIN) == (0, 0)
 
 
 def test_evidence_is_recorded_once_whatever_its_signatures(world: World) -> None:

@@ -27,6 +27,7 @@ from state.transaction import (
     work_digest,
 )
 from state.types import MAX_AMOUNT, NATIVE, Amount, AssetId, BlockId, ChainId, Height, TxId
+from state.version import PROTOCOL_VERSION
 from tests.apps.world import CHAIN, FEE, START, World, address, fake_key
 
 ALICE, BOB = address("alice"), address("bob")
@@ -51,7 +52,7 @@ def state(nonce: int, owner: str = "alice", script: bytes = NO_SCRIPT) -> State:
 
 def refusal_of(world: World, decoded: object) -> Reason:
     with pytest.raises(Refused) as caught:
-        stateless_check(decoded, CHAIN, world.params)  # type: ignore[arg-type]
+        stateless_check(decoded, CHAIN, world.params, PROTOCOL_VERSION)  # type: ignore[arg-type]
     return caught.value.reason
 
 
