@@ -50,11 +50,6 @@ class SignStep(IntEnum):
 STEP_OF: Final = {VoteKind.PREVOTE: SignStep.PREVOTE, VoteKind.PRECOMMIT: SignStep.PRECOMMIT}
 Place = tuple[int, int, SignStep]
 """Height, round and step: compared in this order."""
-WHAT_TO_DO: Final = (
-    "import the state that another machine exported (nexus validator sign-state import FILE), restore the file from "
-    "a backup made after the last stop, or, if that is lost, name a height that the network has passed "
-    "(nexus validator sign-state set --height H): nothing is signed up to it"
-)
 
 
 class SignState(Record, frozen=True):
@@ -149,7 +144,7 @@ def decode_state(raw: bytes) -> SignState:
     """
     payload = raw[HASH_SIZE:]
     if digest(Label.SIGN_STATE, payload) != raw[:HASH_SIZE]:
-        raise Refused(Reason.BAD_SIGN_STATE, f"the last-sign state is damaged; {WHAT_TO_DO}")
+        raise Refused(Reason.BAD_SIGN_STATE, "the last-sign state is damaged")
     try:
         return sign_state_codec.decode(payload)
     except Refused as refused:
@@ -159,12 +154,9 @@ def decode_state(raw: bytes) -> SignState:
 def check_owner(state: SignState, key: Address, chain_id: ChainId) -> None:
     """Make sure that a state is of this key and chain. Raises Refused(BAD_SIGN_STATE)."""
     if state.key != key:
-        raise Refused(
-            Reason.BAD_SIGN_STATE, "the last-sign state is of another consensus key than the one in this home; "
-            f"{WHAT_TO_DO}",
-        )
+        raise Refused(Reason.BAD_SIGN_STATE, "the last-sign state is of another consensus key than this home's")
     if state.chain_id != chain_id:
-        raise Refused(Reason.BAD_SIGN_STATE, f"the last-sign state is of another chain; {WHAT_TO_DO}")
+        raise Refused(Reason.BAD_SIGN_STATE, "the last-sign state is of another chain")
 
 
 def place_of(said: Vote | Proposal | SignVote | SignProposal) -> Place:
@@ -265,15 +257,9 @@ def open_guard(file: SignFile, key: Address, chain_id: ChainId, is_new: bool) ->
         file.replace(encode_state(state))
         return SignGuard(file, state)
     if not raw:
-        raise Refused(
-            Reason.BAD_SIGN_STATE, f"the last-sign state of this validator is missing, and its chain is not new; "
-            f"{WHAT_TO_DO}",
-        )
+        raise Refused(Reason.BAD_SIGN_STATE, "this validator's last-sign state is missing, and its chain is not new")
     state = decode_state(raw)
     check_owner(state, key, chain_id)
     if state.exported:
-        raise Refused(
-            Reason.SIGN_STATE_EXPORTED, "the last-sign state was exported, so that another machine may sign with this "
-            "key; to come back, stop that machine, export its state, and import it here",
-        )
+        raise Refused(Reason.SIGN_STATE_EXPORTED, "the last-sign state was exported: another machine signs now")
     return SignGuard(file, state)

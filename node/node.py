@@ -29,6 +29,7 @@ from node.last_sign import DiskSignFile
 from node.logic import Wrap, unwrapped
 from node.logs import configure_logging, logger
 from node.metrics import NodeCollector, serve_metrics
+from node.remedies import advised
 from node.service import NodeService
 from p2p.address import parse_peer_address
 from p2p.config import CoreName, Limits, NetworkConfig
@@ -133,15 +134,16 @@ def run_node(
         Refused: HOME_MISSING, BAD_CONFIG, BAD_GENESIS, GENESIS_MISMATCH, KEY_NOT_FOUND, BAD_KEY_FILE, WRONG_PASSWORD,
             and all of `open_node`.
     """
-    home = open_home(root)
-    config = load_config(home.config, environment)
-    configure_logging(config.log_level, config.log_format)
-    genesis = load_genesis(home)
-    keys = load_keys(home, password)
     try:
-        trio.run(serve_node, home, config, genesis, keys, versions, wrap)
+        home = open_home(root)
+        config = load_config(home.config, environment)
+        configure_logging(config.log_level, config.log_format)
+        trio.run(serve_node, home, config, load_genesis(home), load_keys(home, password), versions, wrap)
+    except Refused as refused:
+        raise advised(refused) from None
     except BaseExceptionGroup as group:
-        raise _first_refusal(group) from None
+        error = _first_refusal(group)
+        raise (advised(error) if isinstance(error, Refused) else error) from None
 
 
 async def serve_node(

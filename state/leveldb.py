@@ -7,6 +7,7 @@ silently dropping what it cannot read; a log that merely ends early (a torn last
 
 from collections.abc import Iterator, Sequence
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Any, Final, Self
 
 import plyvel
@@ -34,6 +35,14 @@ def _text(error: Exception) -> str:
 
 def _corrupt(error: Exception) -> Refused:
     return Refused(Reason.CORRUPT_DATABASE, f"the database is damaged: {_text(error)}")
+
+
+def _check_present(folder: Path) -> None:
+    """Make sure that LevelDB does not take a damaged database for a new one, and delete all that is in it."""
+    if folder.is_dir() and not (folder / "CURRENT").exists() and any(
+        file.suffix in (".ldb", ".log") for file in folder.iterdir()
+    ):
+        raise Refused(Reason.CORRUPT_DATABASE, "the database's file CURRENT is missing")
 
 
 class _View:
@@ -77,6 +86,7 @@ class LevelDB(_View):
         Raises:
             Refused: HOME_IN_USE if another process (or this one) holds it, else CORRUPT_DATABASE.
         """
+        _check_present(Path(path))
         try:
             return cls(plyvel.DB(
                 fspath(path),

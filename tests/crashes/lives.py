@@ -1,0 +1,279 @@
+"""A small network on real disks and a clock that jumps, in lives: a process runs it, dies, and another goes on.
+
+What left the machines and what they called committed is written beside the disks, for the test to compare. A life is
+a forked process, so that keys and signed payments are made once, and `os._exit` is the real one.
+"""
+
+import os
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from apps.token.messages import Transfer
+from consensus.types import Proposal, Vote
+from crypto.errors import Refused
+from node.actions import Action, Publish, Send, SendAll
+from node.consensus_log import DiskLog
+from node.evidence_pool import DiskPoolFile
+from node.home import Home
+from node.last_sign import DiskSignFile
+from node.wallet import ChainPoint, call, message
+from p2p.network import Channel
+from p2p.wire import ProposalMessage, VoteMessage, consensus_message_codec
+from state.genesis import genesis_hash
+from state.leveldb import LevelDB
+from state.transaction import decode_transaction
+from state.types import NATIVE, Address, Amount, BlockId, Height
+from tests.crashes.disk import CountingDisk
+from tests.node.lab import Lab
+from tests.node.world import Machine, World
+
+WAVES: Final = 2
+"""Payments, one after the other; each gives two blocks."""
+LATER: Final = 3_600_000
+"""ms between two lives."""
+BOB: Final = Address(b"\x07" * 32)
+
+
+class Said(msgspec.Struct, frozen=True, tag="said"):
+    """A vote or proposal left a machine."""
+
+    frame: bytes
+
+
+class Committed(msgspec.Struct, frozen=True, tag="committed"):
+    """A machine called a block committed."""
+
+    machine: int
+    height: int
+    block_id: bytes
+    state_root: bytes
+    txids: tuple[bytes, ...]
+
+
+class Stood(msgspec.Struct, frozen=True, tag="stood"):
+    """Where a machine stood when a life began."""
+
+    machine: int
+    height: int
+    block_id: bytes
+    state_root: bytes
+
+
+class Ended(msgspec.Struct, frozen=True, tag="ended"):
+    """How a life ended: by a refusal, by a fault of the program, or well (both empty). `points` were passed."""
+
+    points: int
+    refused: str = ""
+    detail: str = ""
+    fault: str = ""
+
+
+Line = Said | Committed | Stood | Ended
+_line_decoder = msgspec.msgpack.Decoder(list[Line])
+
+
+@dataclass(frozen=True)
+class Story:
+    """What happened on one set of disks over all lives."""
+
+    lines: tuple[Line, ...]
+
+    def of(self, kind: type) -> list[Line]:
+        """Return the lines of one kind."""
+        return [line for line in self.lines if isinstance(line, kind)]
+
+
+@cache
+def lab(size: int) -> Lab:
+    """Return the keys and genesis of a network; the same for all lives of this process's children."""
+    return Lab(Path(os.devnull), size=size)
+
+
+@cache
+def payments(size: int) -> tuple[bytes, ...]:
+    """Return signed payments in order of nonce."""
+    chain_id = genesis_hash(lab(size).genesis)
+    pay = message("token/transfer", Transfer(NATIVE, BOB, Amount(100)))
+    point = ChainPoint(chain_id, BlockId(chain_id), Height(0))
+    account = replace(lab(size).account(0), registered=False)
+    return tuple(call(point, account, lab(size).wallet_keys[0], nonce, [pay]).raw for nonce in range(WAVES + 1))
+
+
+def home_of(folder: Path, index: int) -> Home:
+    """Return the home of a machine, made if it is missing."""
+    home = Home(folder / f"node{index}")
+    for one in (home.keys, home.data):
+        one.mkdir(parents=True, exist_ok=True)
+    return home
+
+
+def story_of(folder: Path) -> Story:
+    """Return what the lives on these disks left behind."""
+    raw = (folder / "story").read_bytes() if (folder / "story").exists() else b""
+    lines: list[Line] = []
+    while raw:
+        size = int.from_bytes(raw[:4], "big")
+        lines += _line_decoder.decode(raw[4 : 4 + size])
+        raw = raw[4 + size :]
+    return Story(tuple(lines))
+
+
+class Life:
+    """One process's run of the network.
+
+    Args:
+        folder: of the disks and the story.
+        size: machines.
+        number: of the life; the clock and the signatures differ from life to life.
+    """
+
+    def __init__(self, folder: Path, size: int, number: int) -> None:
+        self.folder = folder
+        self.size = size
+        self.world = World(lab(size).genesis, [key.public_key for key in lab(size).consensus_keys])
+        self.world.now += number * LATER
+        self.world._signatures = count(number * 10**6)
+        self.world.on_action = self._note
+        self._write = os.write
+        self._story = os.open(folder / "story", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def begin(self) -> None:
+        """Open every machine's disk, and start them all."""
+        for index, machine in enumerate(self.world.machines):
+            home = home_of(self.folder, index)
+            machine.store = LevelDB.open(home.chain)  # type: ignore[assignment]
+            machine.log = DiskLog(home.consensus_log)  # type: ignore[assignment]
+            machine.last_sign = DiskSignFile(home.sign_state)  # type: ignore[assignment]
+            machine.evidence = DiskPoolFile(home.evidence)  # type: ignore[assignment]
+            machine.archive = tuple(map(DiskLog, home.vote_archive))  # type: ignore[assignment]
+        for index, machine in enumerate(self.world.machines):
+            self.world.start(machine)
+            tip = machine.core.chain.tip
+            self.tell(Stood(index, tip.height, tip.block_id, tip.state_root))
+
+    def pay(self, raws: Sequence[bytes]) -> None:
+        """Submit payments one after the other, each final on all machines before the next."""
+        for number, raw in enumerate(raws):
+            self.world.submit(self.world.machines[number % self.size], [raw])
+            self.world.run(lambda raw=raw: self._everywhere(raw), limit=600_000)  # type: ignore[misc]
+        self.world.run(lambda: len({machine.core.chain.height for machine in self.world.machines}) == 1)
+
+    def _everywhere(self, raw: bytes) -> bool:
+        txid = decode_transaction(raw).txid
+        return all(machine.core.chain.store.location(txid) is not None for machine in self.world.machines)
+
+    def tell(self, line: Line) -> None:
+        """Write down what happened, past the counting disk."""
+        raw = msgspec.msgpack.encode([line])
+        self._write(self._story, len(raw).to_bytes(4, "big") + raw)
+
+    def _note(self, machine: Machine, action: Action) -> bool:
+        if isinstance(action, Send | SendAll) and action.channel is Channel.CONSENSUS:
+            if isinstance(consensus_message_codec.decode(action.payload), VoteMessage | ProposalMessage):
+                self.tell(Said(action.payload))
+        if isinstance(action, Publish):
+            event, tip = action.event, machine.core.chain.tip
+            txids = tuple(bytes(receipt.txid) for receipt in event.receipts)
+            self.tell(Committed(machine.name[0] - 1, event.height, event.block_id, tip.state_root, txids))
+        return False
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Do something in a forked process that ends with `os._exit`; return its exit code."""
+    sys.stdout.flush()
+    child = os.fork()
+    if not child:
+        try:
+            work()
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(70)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def first_life(folder: Path, size: int, die_at: int, counted: Sequence[str]) -> int:
+    """Run the network from genesis; die at a point of the counted machines (0: at none). Return the exit code."""
+    payments(size)  # made before the fork: the same for all lives
+
+    def work() -> None:
+        structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+        life = Life(folder, size, 1)
+        disk = CountingDisk([folder / name for name in counted], die_at, folder / "death")
+        disk.install()
+        life.begin()
+        life.pay(payments(size)[:WAVES])
+        life.tell(Ended(disk.points))
+
+    return in_child(work)
+
+
+def next_life(folder: Path, size: int, number: int = 2) -> int:
+    """Start the network on these disks, and let it take up all payments, old and new. Return the exit code."""
+
+    def work() -> None:
+        structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+        life = Life(folder, size, number)
+        try:
+            life.begin()
+            life.pay(payments(size))
+        except Refused as refused:
+            life.tell(Ended(0, refused.reason.value, refused.detail))
+        except BaseException:
+            life.tell(Ended(0, fault=traceback.format_exc()))
+        else:
+            halted = life.world.halted
+            life.tell(Ended(0, *((halted[0].reason.value, halted[0].detail) if halted else ("", ""))))
+
+    return in_child(work)
+
+
+def check_story(story: Story, expected: dict[int, Committed]) -> None:
+    """Nobody said two things at one place; one block and one root at each height; nothing acknowledged is lost.
+
+    Args:
+        story: of all lives on some disks.
+        expected: the blocks of the undisturbed run by height, which the first life's are a part of.
+    """
+    said: dict[tuple[object, ...], Vote | Proposal] = {}
+    acknowledged: Counter[int] = Counter()
+    chain: dict[int, tuple[bytes, bytes]] = {}
+    for line in story.lines:
+        match line:
+            case Said(frame):
+                one = said_in(frame)
+                assert said.setdefault(_place(one), one) == one, f"two things were signed at {_place(one)}"
+            case Stood(machine, height, block_id, root):
+                assert height >= acknowledged[machine], f"machine {machine} lost a committed block"
+                if height:
+                    block = expected[height]
+                    found = chain.setdefault(height, (block.block_id, block.state_root))
+                    assert found == (block_id, root), f"another block or root at height {height}"
+            case Committed(machine, height, block_id, root):
+                acknowledged[machine] = max(height, acknowledged[machine])
+                assert chain.setdefault(height, (block_id, root)) == (block_id, root), f"two blocks at height {height}"
+
+
+def said_in(frame: bytes) -> Vote | Proposal:
+    """Return the vote or proposal in a CONSENSUS frame."""
+    message = consensus_message_codec.decode(frame)
+    if isinstance(message, VoteMessage):
+        return message.vote
+    assert isinstance(message, ProposalMessage)
+    return message.proposal
+
+
+def _place(said: Vote | Proposal) -> tuple[object, ...]:
+    if isinstance(said, Vote):
+        return said.validator, said.height, said.round, said.kind
+    return "proposal", said.height, said.round
