@@ -116,10 +116,10 @@ def run(scenario: Scenario, share: int, seed: int) -> Iterator[Tally]:
     dice = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="nexus-crash-") as name:
         points, expected = undisturbed(scenario, Path(name))
-    restarts = done = 0
-    for point in range(1 + dice.randrange(share), points + 1, share):
+    restarts = 0
+    chosen = range(1 + dice.randrange(share), points + 1, share)
+    for done, point in enumerate(chosen, 1):
         restarts += check_point(scenario, point, expected, dice)
-        done += 1
         yield Tally(done, restarts)
 
 
