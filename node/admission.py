@@ -28,7 +28,7 @@ RELAY_BATCH: Final = 64
 OWN_KEPT: Final = 8192
 """Submitted transactions after which those that are no longer pending are forgotten."""
 FORM_FAULTS: Final = frozenset({
-    Reason.MALFORMED, Reason.NOT_CANONICAL, Reason.TOO_LARGE, Reason.WRONG_CHAIN, Reason.WRONG_VERSION,
+    Reason.MALFORMED, Reason.NOT_CANONICAL, Reason.TOO_LARGE, Reason.WRONG_CHAIN,
     Reason.SCRIPT_NOT_SUPPORTED, Reason.DUPLICATE_INPUT, Reason.SURPLUS_SIGNATURE, Reason.AMOUNT_OUT_OF_RANGE,
 })
 """Reasons that lie in the bytes alone. Every other verdict may be another one after the next block, on another node

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from apps.chain.records import params, validators_at
 from apps.chain.tip import genesis_tip, tip_after
+from apps.chain.upgrade import scheduled
 from apps.execution import Selection, execute_block, select_transactions
 from apps.genesis import init_genesis
 from apps.module import draft_after, draft_of
@@ -23,6 +24,7 @@ from state.receipt import BlockResult
 from state.store import Store
 from state.transaction import Decoded
 from state.types import Address, Height
+from state.version import SUPPORTED_VERSIONS
 
 evidence_codec: Codec[tuple[Evidence, ...]] = Codec(tuple[Evidence, ...])
 
@@ -44,18 +46,32 @@ class Chain:
         genesis: the chain's first document.
         tip: what consensus needs to know of it.
         view: what admission needs to know of it: the state as the next block will see it.
+        versions: protocol versions that this program knows.
     """
 
-    def __init__(self, store: ChainStore, genesis: Genesis, tip: Tip) -> None:
+    def __init__(self, store: ChainStore, genesis: Genesis, tip: Tip, versions: tuple[int, ...]) -> None:
         self.store = store
         self.genesis = genesis
         self.tip = tip
+        self.versions = versions
         self.view = _view(store, tip)
 
     @property
     def height(self) -> Height:
         """The last committed height."""
         return self.tip.height
+
+    def check_version(self) -> None:
+        """Check that this program knows the rules of the next block. Raises Refused(UPGRADE_NEEDED)."""
+        if self.tip.version in self.versions:
+            return
+        plan = scheduled(self.store)
+        release = "a release that knows it" if plan is None else f"the release {plan.name!r}"
+        raise Refused(
+            Reason.UPGRADE_NEEDED, f"from height {self.height + 1} on the chain follows protocol version "
+            f"{self.tip.version}, and this program knows {', '.join(map(str, self.versions))}: it stops after block "
+            f"{self.height}; install {release} and start again with the same home",
+        )
 
     # ---- executing
 
@@ -144,8 +160,16 @@ class Chain:
         return _from_bytes(self.store.block(height))
 
 
-def open_chain(store: Store, genesis: Genesis, options: ChainOptions | None = None) -> Chain:
+def open_chain(
+    store: Store, genesis: Genesis, options: ChainOptions | None = None, versions: tuple[int, ...] = SUPPORTED_VERSIONS
+) -> Chain:
     """Open the chain in a store, or begin it.
+
+    Args:
+        store: stays open when the chain is dropped.
+        genesis: checked.
+        options: what the store keeps.
+        versions: protocol versions to go on with; others than the program's own are for tests of upgrades.
 
     Raises:
         Refused: GENESIS_MISMATCH, WRONG_VERSION, CORRUPT_DATABASE, BAD_GENESIS.
@@ -153,7 +177,8 @@ def open_chain(store: Store, genesis: Genesis, options: ChainOptions | None = No
     chain_store = ChainStore.open(store, genesis, init_genesis, options)
     chain_id = genesis_hash(genesis)
     if not chain_store.height:
-        return Chain(chain_store, genesis, genesis_tip(chain_store, chain_id, genesis.time, chain_store.state_root))
+        tip = genesis_tip(chain_store, chain_id, genesis.time, chain_store.state_root)
+        return Chain(chain_store, genesis, tip, versions)
     block, commit = _from_bytes(chain_store.block(chain_store.height))
     tip = tip_after(
         chain_store, block.header, commit, state_root=chain_store.state_root, receipts_root=chain_store.receipts_root,
@@ -161,7 +186,7 @@ def open_chain(store: Store, genesis: Genesis, options: ChainOptions | None = No
     )
     if tip.chain_id != chain_id:
         raise Refused(Reason.CORRUPT_DATABASE, "the last block is of another chain")
-    return Chain(chain_store, genesis, tip)
+    return Chain(chain_store, genesis, tip, versions)
 
 
 def _view(store: ChainStore, tip: Tip) -> View:

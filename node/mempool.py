@@ -333,6 +333,10 @@ class Mempool:
             removed += [self._take(wtxid, Reason.EXPIRED) for wtxid in tuple(self._expiries[expiry])]
         return tuple(removed)
 
+    def clear(self) -> tuple[Removed, ...]:
+        """Drop everything: rules have changed under which all of it was made."""
+        return tuple(self._take(wtxid, Reason.WRONG_VERSION) for wtxid in tuple(self._entries))
+
     def _nonce_used(self, call: Call) -> list[Removed]:
         account = self._accounts.get(call.sender)
         if account is None:

@@ -44,12 +44,15 @@ class Submitter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """How the node is doing. `validator` is our consensus address, or None; times in ms since 1970."""
+    """How the node is doing. `version` is that of the next block, `validator` our consensus address or None; times in ms
+    since 1970.
+    """
 
     moniker: str
     node_id: bytes
     chain_name: str
     chain_id: ChainId
+    version: int
     height: Height
     block_id: bytes
     block_time: int
@@ -130,7 +133,8 @@ class NodeService:
         tip = self.chain.tip
         return NodeStatus(
             moniker=self._moniker, node_id=self._network.peer_id, chain_name=self.genesis.name, chain_id=tip.chain_id,
-            height=tip.height, block_id=tip.block_id, block_time=tip.time, state_root=tip.state_root,
+            version=tip.version, height=tip.height, block_id=tip.block_id, block_time=tip.time,
+            state_root=tip.state_root,
             step=self._core.agreement.engine.step, catching_up=self._core.catching_up,
             best_height=Height(max(self._core.catch_up.best, tip.height)), validator=self._core.agreement.own_address,
             peers=len(self._network.peers()), mempool_transactions=len(self._core.mempool),

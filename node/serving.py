@@ -16,7 +16,6 @@ from p2p.wire import (
     request_codec,
 )
 from state.encoding import encode
-from state.transaction import PROTOCOL_VERSION
 from state.types import Height
 
 
@@ -30,7 +29,7 @@ def answers(payload: bytes, chain: Chain, candidates: Candidates, moniker: str, 
         case GetStatus():
             tip = chain.tip
             earliest = Height(min(1, tip.height))
-            yield encode(ChainStatus(PROTOCOL_VERSION, tip.height, tip.block_id, earliest, moniker[:64], port))
+            yield encode(ChainStatus(tip.version, tip.height, tip.block_id, earliest, moniker[:64], port))
         case GetTransactions(wtxids):
             found = (candidates.body(wtxid) for wtxid in wtxids)
             yield from answer_transactions(decoded.raw for decoded in found if decoded is not None)

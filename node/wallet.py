@@ -22,7 +22,6 @@ from crypto.work import meets
 from state.encoding import Record, encode
 from state.transaction import (
     MAX_INPUTS,
-    PROTOCOL_VERSION,
     Body,
     Call,
     Coin,
@@ -39,6 +38,7 @@ from state.transaction import (
     work_digest,
 )
 from state.types import MAX_AMOUNT, NATIVE, Address, Amount, AssetId, BlockId, ChainId, Height, TxId
+from state.version import PROTOCOL_VERSION
 
 EXPIRES_AFTER: Final = 600
 """Heights for which a new transaction stays valid, unless told otherwise or the chain allows less."""
@@ -51,7 +51,7 @@ class ChainPoint:
     """What a transaction must know of the chain.
 
     `anchor` is the id of a recent block (the chain id before the first), `height` that block's height. The rest are
-    chain parameters.
+    chain parameters and the protocol version in force.
     """
 
     chain_id: ChainId
@@ -60,6 +60,7 @@ class ChainPoint:
     min_gas_price: int = 1
     difficulty: int = 0
     expiry_window: int = 2048
+    version: int = PROTOCOL_VERSION
 
     def expiry(self, after: int = EXPIRES_AFTER) -> Height:
         """Return the last height at which a transaction made now may be included."""
@@ -226,7 +227,7 @@ def least_fee(point: ChainPoint, payload: Payload, accounts: Sequence[Account]) 
 def _body(point: ChainPoint, payload: Payload, fee: int) -> Body:
     if not 0 <= fee <= MAX_AMOUNT:
         raise Refused(Reason.AMOUNT_OUT_OF_RANGE, f"a fee of {fee} unxs")
-    return Body(PROTOCOL_VERSION, point.chain_id, point.anchor, point.expiry(), 0, Amount(fee), payload)
+    return Body(point.version, point.chain_id, point.anchor, point.expiry(), 0, Amount(fee), payload)
 
 
 def _size(point: ChainPoint, payload: Payload, accounts: Sequence[Account]) -> int:

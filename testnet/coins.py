@@ -25,7 +25,8 @@ def terms_now(client: Client) -> Terms:
     status, params = client.ask(GetStatus()), client.ask(GetParams())
     window, price = int(params.chain["expiry_window"]), int(params.chain["min_gas_price"])
     chain_id = ChainId(bytes.fromhex(status.chain_id))
-    return Terms(chain_id, bytes.fromhex(status.block_id), int(status.height) + window, max(1, price))
+    anchor, expiry = bytes.fromhex(status.block_id), int(status.height) + window
+    return Terms(chain_id, anchor, expiry, max(1, price), status.protocol_version)
 
 
 def prepare_coins(

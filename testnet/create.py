@@ -16,8 +16,8 @@ from p2p.network import PeerAddress
 from state.genesis import NATIVE_SYMBOL, Genesis, GenesisBalance, GenesisOutput, GenesisValidator, genesis_hash
 from state.genesis_json import genesis_to_json
 from state.params import ChainParams, SecurityParams, Timing
-from state.transaction import PROTOCOL_VERSION
 from state.types import UNXS_PER_NXS, Address, Amount
+from state.version import PROTOCOL_VERSION
 from testnet.manifest import VERSION, Manifest, Member, save_manifest
 from testnet.processes import free_ports
 from testnet.senders import COIN, COINS_EACH, SENDERS, make_senders, save_senders

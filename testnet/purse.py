@@ -39,7 +39,7 @@ class Purse:
         return ChainPoint(
             ChainId(bytes.fromhex(status.chain_id)), BlockId(bytes.fromhex(status.block_id)),
             Height(int(status.height)), int(params.chain["min_gas_price"]), int(params.chain["difficulty"]),
-            int(params.chain["expiry_window"]),
+            int(params.chain["expiry_window"]), status.protocol_version,
         )
 
     async def account(self) -> tuple[Account, int]:

@@ -19,7 +19,6 @@ from crypto.keys import SecretKey
 from node.home import write_file
 from state.encoding import encode
 from state.transaction import (
-    PROTOCOL_VERSION,
     Body,
     Coin,
     OutPoint,
@@ -30,6 +29,7 @@ from state.transaction import (
     tx_id,
 )
 from state.types import NATIVE, Address, Amount, ChainId, Height, TxId
+from state.version import PROTOCOL_VERSION
 
 SENDERS: Final = 64
 COINS_EACH: Final = 8
@@ -57,6 +57,7 @@ class Terms(NamedTuple):
     anchor: bytes
     expiry: int
     gas_price: int
+    version: int = PROTOCOL_VERSION
 
 
 class Unsigned(NamedTuple):
@@ -169,4 +170,4 @@ def _fee(terms: Terms, inputs: int, outputs: int, size: int) -> int:
 
 def _body(terms: Terms, fee: int, payload: Transfer) -> bytes:
     expiry = Height(terms.expiry)
-    return encode(Body(PROTOCOL_VERSION, terms.chain_id, terms.anchor, expiry, 0, Amount(fee), payload))
+    return encode(Body(terms.version, terms.chain_id, terms.anchor, expiry, 0, Amount(fee), payload))

@@ -20,7 +20,7 @@ from state.genesis import Genesis
 from state.params import ChainParams
 from state.receipt import Event, Receipt
 from state.records import Lock, asset_text
-from state.transaction import PROTOCOL_VERSION, Coin, Decoded, Message, OutPoint, Output
+from state.transaction import Coin, Decoded, Message, OutPoint, Output
 from state.types import AssetId, Height
 
 
@@ -39,7 +39,7 @@ def status_view(status: NodeStatus, power: int) -> shapes.Status:
     """Return the status; `power` is the node's in the present validator set."""
     return shapes.Status(
         chain_id=status.chain_id.hex(), chain_name=status.chain_name, moniker=status.moniker,
-        node_id=status.node_id.hex(), version=VERSION, protocol_version=PROTOCOL_VERSION,
+        node_id=status.node_id.hex(), version=VERSION, protocol_version=status.version,
         height=Decimal(status.height), best_height=Decimal(status.best_height), block_id=status.block_id.hex(),
         block_time=Decimal(status.block_time), state_root=status.state_root.hex(), round=status.step.round,
         step=status.step.name, catching_up=status.catching_up,

@@ -12,6 +12,7 @@ from state.encoding import Codec
 from state.records import asset_text
 from state.transaction import Coin, OutPoint, Output
 from state.types import NATIVE, Address, Amount, AssetId, BlockId, ChainId, Height, TxId
+from state.version import SUPPORTED_VERSIONS, check_known
 
 MAX_PAGES = 64
 """Lists of own outputs that are read at most; each has up to 1,000."""
@@ -20,11 +21,17 @@ _output_codec: Codec[Output] = Codec(Output)  # type: ignore[arg-type]
 
 
 def chain_point(client: Client) -> ChainPoint:
-    """Return what a new transaction must know of the chain, from the node's last block."""
+    """Return what a new transaction must know of the chain, from the node's last block.
+
+    Raises:
+        Refused: WRONG_VERSION if the chain is of a protocol version that this program does not know.
+    """
     status, params = client.ask(GetStatus()), client.ask(GetParams()).chain
+    check_known(status.protocol_version, SUPPORTED_VERSIONS, "the chain")
     return ChainPoint(
         ChainId(bytes.fromhex(status.chain_id)), BlockId(bytes.fromhex(status.block_id)), Height(status.height),
         min_gas_price=params["min_gas_price"], difficulty=params["difficulty"], expiry_window=params["expiry_window"],
+        version=status.protocol_version,
     )
 
 

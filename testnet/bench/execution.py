@@ -219,7 +219,7 @@ def run_block(bench: Bench, raws: list[bytes], is_verified: SignatureCheck, *, i
         decoded = [decode_transaction(raw) for raw in raws]
     with clock.step("stateless"):
         for one in decoded:
-            stateless_check(one, tip.chain_id, rules)
+            stateless_check(one, tip.chain_id, rules, tip.version)
     with clock.step("signatures"):
         for one in decoded:
             if not is_verified(one, resolve_keys(one, chain)):

@@ -5,8 +5,9 @@ from functools import cache
 import pytest
 
 from apps.auth.messages import RotateKey, rotation_digest
-from apps.registry import MESSAGES, answer_query
+from apps.chain.messages import PlanUpgrade, WithdrawUpgrade
 from apps.proofs import messages as proofs
+from apps.registry import MESSAGES, answer_query
 from apps.token import messages as token
 from apps.token.messages import Transfer as Pay
 from apps.validity import signatures_hold
@@ -111,6 +112,8 @@ GOLD = asset_id(BOB, "gold")
 SAMPLES: dict[str, Record] = {
     message_name(message): message
     for message in (
+        PlanUpgrade(2, Height(99), "nexus 2.0"),
+        WithdrawUpgrade(),
         RotateKey(b"\x01" * 1794, b""),
         pay(),
         token.Approve(NATIVE, BOB, Amount(1)),

@@ -50,7 +50,7 @@ def _coin(amount: int, index: int = 0, asset: AssetId = NATIVE, owner: Address =
 
 def _check(raw: bytes, keys: tuple[bytes, ...], point: ChainPoint = POINT) -> None:
     decoded = decode_transaction(raw)
-    stateless_check(decoded, CHAIN, ChainParams(difficulty=point.difficulty))
+    stateless_check(decoded, CHAIN, ChainParams(difficulty=point.difficulty), point.version)
     assert signatures_hold(decoded, keys)
 
 
