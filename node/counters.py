@@ -44,7 +44,6 @@ class Counters:
         timeouts: of consensus, by step.
         rejected: proposals that we did not vote for, by reason.
         misbehaviour: what peers did wrong, by reason.
-        evidence: proofs of double signing found.
         withheld: votes and proposals not signed, because the last-sign state is at or above them.
         recent: time in ms and transactions of the last blocks.
     """
@@ -52,7 +51,6 @@ class Counters:
     blocks: int = 0
     transactions: int = 0
     synced: int = 0
-    evidence: int = 0
     withheld: int = 0
     executing: Timing = field(default_factory=Timing)
     committing: Timing = field(default_factory=Timing)

@@ -11,7 +11,7 @@ from itertools import count
 
 from consensus.signing import SchemeVerifier
 from consensus.types import Proposal, Vote
-from crypto.errors import Refused
+from crypto.errors import Reason, Refused
 from node.actions import (
     Action,
     Ask,
@@ -140,6 +140,9 @@ class World:
     Attributes:
         sent: every vote and proposal that left a machine.
         drops: channels whose frames get lost.
+        loses: whether a frame from one machine to another gets lost.
+        latency: ms that a frame takes.
+        let_go: who ended its connection with whom, and why. From then on no frame passes between the two.
         on_action: called before each action; True makes its machine crash instead, actions behind it included.
     """
 
@@ -151,6 +154,9 @@ class World:
         self.results: dict[int, tuple[SubmitResult, ...]] = {}
         self.halted: list[Refused] = []
         self.drops: set[Channel] = set()
+        self.loses: Callable[[Machine, Machine, Channel, bytes], bool] = lambda *_: False
+        self.latency: Callable[[], int] = lambda: LATENCY
+        self.let_go: list[tuple[PeerId, PeerId, Reason]] = []
         self.on_action: Callable[[Machine, Action], bool] = lambda _machine, _action: False
         self._agenda: list[tuple[int, int, Callable[[], None]]] = []
         self._order = count()
@@ -194,6 +200,10 @@ class World:
             self.now = max(self.now, at)
             event()
 
+    def later(self, at: int) -> None:
+        """Let something, which does nothing, happen at a moment: time does not pass without events."""
+        heappush(self._agenda, (at, next(self._order), lambda: None))
+
     def _later(self, machine: Machine, delay: int, event: Callable[[NodeLogic], list[Action]]) -> None:
         life = machine.life
 
@@ -234,8 +244,19 @@ class World:
                 self.results[ticket] = results
             case Halt(refused):
                 self.halted.append(refused)
-            case Disconnect() | Publish():
+            case Disconnect(peer_id, reason, _):
+                self._disconnect(machine, peer_id, reason)
+            case Publish():
                 pass
+
+    def _disconnect(self, machine: Machine, peer_id: PeerId, reason: Reason) -> None:
+        self.let_go.append((machine.name, peer_id, reason))
+        (other,) = [other for other in self.machines if other.name == peer_id]
+        self._later(machine, 0, lambda logic: logic.peer_disconnected(other.name, self.now))
+        self._later(other, 0, lambda logic: logic.peer_disconnected(machine.name, self.now))
+
+    def _apart(self, one: Machine, other: Machine) -> bool:
+        return any({one.name, other.name} == {who, whom} for who, whom, _ in self.let_go)
 
     def _deliver(self, sender: Machine, receivers: list[Machine], channel: Channel, payload: bytes) -> None:
         if channel is Channel.CONSENSUS:
@@ -247,7 +268,8 @@ class World:
         if channel in self.drops:
             return
         for receiver in receivers:
-            self._later(receiver, LATENCY, lambda core: self._take(core, sender, channel, payload))
+            if not self._apart(sender, receiver) and not self.loses(sender, receiver, channel, payload):
+                self._later(receiver, self.latency(), lambda core: self._take(core, sender, channel, payload))
 
     def _take(self, core: NodeLogic, sender: Machine, channel: Channel, payload: bytes) -> list[Action]:
         if channel is Channel.CONSENSUS:
