@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import count
@@ -22,14 +22,18 @@ from apps.token.messages import Transfer
 from consensus.types import Proposal, Vote
 from crypto.errors import Refused
 from node.actions import Action, Publish, Send, SendAll
+from node.config import load_config, make_config, save_config
 from node.consensus_log import DiskLog
 from node.evidence_pool import DiskPoolFile
-from node.home import Home
+from node.home import Home, open_home, write_file
+from node.keystore import CONSENSUS_KEY, NODE_KEY, save_node_key
 from node.last_sign import DiskSignFile
+from node.node import load_genesis, load_keys
 from node.wallet import ChainPoint, call, message
 from p2p.network import Channel
 from p2p.wire import ProposalMessage, VoteMessage, consensus_message_codec
 from state.genesis import genesis_hash
+from state.genesis_json import genesis_to_json
 from state.leveldb import LevelDB
 from state.transaction import decode_transaction
 from state.types import NATIVE, Address, Amount, BlockId, Height
@@ -37,8 +41,8 @@ from tests.crashes.disk import CountingDisk
 from tests.node.lab import Lab
 from tests.node.world import Machine, World
 
-WAVES: Final = 2
-"""Payments, one after the other; each gives two blocks."""
+WAVES: Final = 3
+"""Payments in the first life, one after the other."""
 LATER: Final = 3_600_000
 """ms between two lives."""
 BOB: Final = Address(b"\x07" * 32)
@@ -117,6 +121,16 @@ def home_of(folder: Path, index: int) -> Home:
     return home
 
 
+def complete_home(folder: Path, size: int) -> None:
+    """Give machine 0 what a real home has besides data: settings, genesis and keys."""
+    home, made = home_of(folder, 0), lab(size)
+    save_config(home.config, make_config(moniker="node0"))
+    write_file(home.genesis, genesis_to_json(made.genesis))
+    write_file(home.genesis_hash, f"{genesis_hash(made.genesis).hex()}\n".encode())
+    save_node_key(home.keys / f"{CONSENSUS_KEY}.json", made.consensus_keys[0])
+    save_node_key(home.keys / f"{NODE_KEY}.json", made.node_keys[0])
+
+
 def story_of(folder: Path) -> Story:
     """Return what the lives on these disks left behind."""
     raw = (folder / "story").read_bytes() if (folder / "story").exists() else b""
@@ -147,10 +161,19 @@ class Life:
         self._write = os.write
         self._story = os.open(folder / "story", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
-    def begin(self) -> None:
-        """Open every machine's disk, and start them all."""
+    def begin(self, read_home: bool = False) -> None:
+        """Open every machine's disk, and start them all; `read_home` reads machine 0's settings, genesis and keys, too.
+
+        Raises:
+            Refused: as `open_node`.
+        """
         for index, machine in enumerate(self.world.machines):
             home = home_of(self.folder, index)
+            if read_home and index == 0:
+                load_config(open_home(home.root).config, {})
+                load_genesis(home)
+                consensus = load_keys(home, None).consensus
+                machine.key = None if consensus is None else consensus.public_key
             machine.store = LevelDB.open(home.chain)  # type: ignore[assignment]
             machine.log = DiskLog(home.consensus_log)  # type: ignore[assignment]
             machine.last_sign = DiskSignFile(home.sign_state)  # type: ignore[assignment]
@@ -178,9 +201,8 @@ class Life:
         self._write(self._story, len(raw).to_bytes(4, "big") + raw)
 
     def _note(self, machine: Machine, action: Action) -> bool:
-        if isinstance(action, Send | SendAll) and action.channel is Channel.CONSENSUS:
-            if isinstance(consensus_message_codec.decode(action.payload), VoteMessage | ProposalMessage):
-                self.tell(Said(action.payload))
+        if isinstance(action, Send | SendAll) and said_in(action):
+            self.tell(Said(action.payload))
         if isinstance(action, Publish):
             event, tip = action.event, machine.core.chain.tip
             txids = tuple(bytes(receipt.txid) for receipt in event.receipts)
@@ -218,14 +240,14 @@ def first_life(folder: Path, size: int, die_at: int, counted: Sequence[str]) -> 
     return in_child(work)
 
 
-def next_life(folder: Path, size: int, number: int = 2) -> int:
+def next_life(folder: Path, size: int, number: int = 2, read_home: bool = False) -> int:
     """Start the network on these disks, and let it take up all payments, old and new. Return the exit code."""
 
     def work() -> None:
         structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
         life = Life(folder, size, number)
         try:
-            life.begin()
+            life.begin(read_home)
             life.pay(payments(size))
         except Refused as refused:
             life.tell(Ended(0, refused.reason.value, refused.detail))
@@ -238,12 +260,13 @@ def next_life(folder: Path, size: int, number: int = 2) -> int:
     return in_child(work)
 
 
-def check_story(story: Story, expected: dict[int, Committed]) -> None:
+def check_story(story: Story, expected: dict[int, Committed], damaged: Collection[int] = ()) -> None:
     """Nobody said two things at one place; one block and one root at each height; nothing acknowledged is lost.
 
     Args:
         story: of all lives on some disks.
         expected: the blocks of the undisturbed run by height, which the first life's are a part of.
+        damaged: machines that may have lost blocks, which they fetch again.
     """
     said: dict[tuple[object, ...], Vote | Proposal] = {}
     acknowledged: Counter[int] = Counter()
@@ -251,21 +274,28 @@ def check_story(story: Story, expected: dict[int, Committed]) -> None:
     for line in story.lines:
         match line:
             case Said(frame):
-                one = said_in(frame)
+                one = _message(frame)
                 assert said.setdefault(_place(one), one) == one, f"two things were signed at {_place(one)}"
             case Stood(machine, height, block_id, root):
-                assert height >= acknowledged[machine], f"machine {machine} lost a committed block"
+                assert machine in damaged or height >= acknowledged[machine], f"machine {machine} lost a block"
                 if height:
                     block = expected[height]
                     found = chain.setdefault(height, (block.block_id, block.state_root))
                     assert found == (block_id, root), f"another block or root at height {height}"
             case Committed(machine, height, block_id, root):
-                acknowledged[machine] = max(height, acknowledged[machine])
+                if machine not in damaged:
+                    acknowledged[machine] = max(height, acknowledged[machine])
                 assert chain.setdefault(height, (block_id, root)) == (block_id, root), f"two blocks at height {height}"
 
 
-def said_in(frame: bytes) -> Vote | Proposal:
-    """Return the vote or proposal in a CONSENSUS frame."""
+def said_in(action: Send | SendAll) -> bool:
+    """Whether a vote or a proposal leaves with it."""
+    if action.channel is not Channel.CONSENSUS:
+        return False
+    return isinstance(consensus_message_codec.decode(action.payload), VoteMessage | ProposalMessage)
+
+
+def _message(frame: bytes) -> Vote | Proposal:
     message = consensus_message_codec.decode(frame)
     if isinstance(message, VoteMessage):
         return message.vote

@@ -15,7 +15,7 @@ SHARE: Final = int(os.environ.get("NEXUS_CRASH_SHARE", "9"))
 def test_the_undisturbed_run_passes_many_points(tmp_path: Path) -> None:
     points, blocks = undisturbed(SOLO, tmp_path)
     assert points > 80
-    assert set(blocks) >= {1, 2, 3}
+    assert set(blocks) >= {1, 2}
 
 
 @pytest.mark.slow
