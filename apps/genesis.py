@@ -1,7 +1,6 @@
 """The state before the first block, and the document that begins a chain from another one's state."""
 
 from collections.abc import Iterable, Mapping
-from itertools import groupby
 from typing import Final
 
 from apps.module import Module
@@ -46,7 +45,7 @@ def carried_records(records: Iterable[tuple[bytes, bytes]], height: Height) -> t
     """Return what a chain that begins after block `height` of this one takes over.
 
     Args:
-        records: the whole state after that block, in rising order of raw key.
+        records: the whole state after that block, in any order.
         height: to count heights from.
 
     Raises:
@@ -72,11 +71,12 @@ def _owner(key: bytes) -> Module | None:
 
 def _exported(records: Iterable[tuple[bytes, bytes]], height: Height) -> Iterable[tuple[bytes, bytes]]:
     parts: dict[str, list[tuple[bytes, bytes]]] = {}
-    for module, group in groupby(records, key=lambda record: _owner(record[0])):
+    for key, value in records:
+        module = _owner(key)
         if module is not None:
-            parts.setdefault(module.name, []).extend(group)
+            parts.setdefault(module.name, []).append((key, value))
     for module in MODULES:
-        yield from module.export(parts.get(module.name, ()), height)
+        yield from module.export(sorted(parts.get(module.name, ())), height)
 
 
 def _check_carried(carried: tuple[CarriedRecord, ...]) -> None:

@@ -5,7 +5,7 @@ All methods belong to one thread; only `write` may run on another, and the rest 
 before. `state.columns` says what lies where.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -48,6 +48,7 @@ SCHEMA: Final = 1
 """Number of the present layout of the store."""
 REPLAY_BUDGET: Final = 50_000
 """At start the proof history is rebuilt from as many blocks as hold this many changes (at least from one)."""
+_ABOVE_STATE_KEYS: Final = b"\xff" * 33
 _ABOVE_OUTPOINTS: Final = b"\xff" * 37
 
 Seal = Callable[[bytes], bytes]
@@ -235,6 +236,28 @@ class ChainStore(BlockArchive):
             if entry is not None:
                 return entry[0]
         return self.get(key)
+
+    def records_at(self, height: Height) -> Iterator[tuple[bytes, bytes]]:
+        """Yield every record after block `height` as (raw key, value), in no order that means anything.
+
+        The chain must not go on meanwhile.
+
+        Raises:
+            Refused: NOT_AVAILABLE if the height is in the future or changes since are no longer kept; CORRUPT_DATABASE.
+        """
+        if not 0 <= height <= self.height:
+            raise _not_available(height)
+        since: dict[bytes, bytes | None] = {}
+        for number in range(self.height, height, -1):
+            for key, (before, _) in self.changes_at(Height(number)).entries.items():
+                since[key] = before
+        for _, row in self._store.scan(STATE, STATE + _ABOVE_STATE_KEYS):
+            end = 2 + int.from_bytes(row[:2], "big")
+            if row[2:end] not in since:
+                yield row[2:end], row[end:]
+        for key, value in since.items():
+            if value is not None:
+                yield key, value
 
     def _undo_row(self, height: int) -> bytes:
         row = self._store.get(height_key(UNDO, height))

@@ -1,0 +1,60 @@
+"""A genesis document out of the state of a chain: the way on when a chain has to begin anew.
+
+What it says depends on the chain and the height alone, so that everybody who exports the same gets the same document
+and can compare its hash. Its chain id is another one, and everything that is signed names a chain id: no transaction,
+vote or proof of the old chain is of any use on the new one.
+"""
+
+from typing import Final
+
+from apps.chain.records import params, validators_at
+from apps.chain.upgrade import version_at
+from apps.genesis import carried_records, init_genesis
+from consensus.types import Validator, header_codec
+from crypto.errors import Reason, Refused
+from state.chainstore import ChainStore
+from state.genesis import Genesis, GenesisValidator, genesis_hash
+from state.types import Height
+
+MAX_NAME: Final = 64
+
+
+def export_genesis(store: ChainStore, genesis: Genesis, height: Height, name: str = "") -> Genesis:
+    """Return the genesis of a chain that takes over the state after a block.
+
+    Args:
+        store: the chain.
+        genesis: its genesis.
+        height: of the block.
+        name: of the new chain; by default the old one's with the height.
+
+    Raises:
+        Refused: NOT_AVAILABLE if the state of that height is not kept; BAD_ARGUMENT for a name that is too long, or
+            that gives the old chain again; CORRUPT_DATABASE.
+    """
+    reader = store.reader_at(height)
+    suffix = f"-{height}"
+    document = Genesis(
+        version=version_at(reader, height + 1),
+        name=name or genesis.name[: MAX_NAME - len(suffix)] + suffix,
+        time=header_codec.decode(store.header(height)).time if height else genesis.time,
+        timing=genesis.timing, chain=params(reader), security=genesis.security,
+        validators=tuple(_described(one, genesis) for one in validators_at(reader, height + 2).validators),
+        staking=genesis.staking, proofs=genesis.proofs,
+        carried=carried_records(store.records_at(height), height),
+    )
+    if not 0 < len(document.name) <= MAX_NAME:
+        raise Refused(Reason.BAD_ARGUMENT, f"the name of a chain has 1 to {MAX_NAME} characters")
+    if genesis_hash(document) == genesis_hash(genesis):
+        raise Refused(Reason.BAD_ARGUMENT, "the document would be that of the old chain: give the new one another name")
+    init_genesis(document)
+    return document
+
+
+def _described(validator: Validator, genesis: Genesis) -> GenesisValidator:
+    """Return the entry of a validator; name and place are those of the old genesis, if it was there."""
+    known = next((one for one in genesis.validators if one.public_key == validator.public_key), None)
+    return GenesisValidator(
+        validator.public_key, validator.power, validator.operator, known.moniker if known else "",
+        known.node_address if known else "",
+    )
