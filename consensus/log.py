@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Sequence
 from typing import Final
 
-from consensus.types import Proposal, SignedOffer, ValidatorSet, Vote
+from consensus.types import Block, Commit, Proposal, SignedOffer, ValidatorSet, Vote
 from crypto.errors import Reason, Refused
 from state.encoding import Codec, Record, encode
 from state.types import ChainIdField, HeightField
@@ -19,7 +19,7 @@ from state.types import ChainIdField, HeightField
 _HEAD: Final = 8
 MAX_ENTRY: Final = 80 << 20
 """Cap in bytes of one payload: the largest block and its proposal."""
-_PAYLOAD_START: Final = re.compile(rb"\x92[\x01\x02\x04\x06]|\x93\x03|\x94\x05")
+_PAYLOAD_START: Final = re.compile(rb"\x92[\x01\x02\x04\x06]|\x93[\x03\x07]|\x94\x05")
 """How an entry begins: an array of two to four, and its tag. Where one could start, without trying every byte."""
 
 
@@ -62,7 +62,14 @@ class OfferEntry(Record, frozen=True, tag=6):
     offer: SignedOffer
 
 
-LogEntry = VoteEntry | ProposalEntry | BlockEntry | HeightEntry | ValidatorsEntry | OfferEntry
+class FinalEntry(Record, frozen=True, tag=7):
+    """A block that was undone: it is final all the same, and is executed again at the next start."""
+
+    block: Block
+    commit: Commit
+
+
+LogEntry = VoteEntry | ProposalEntry | BlockEntry | HeightEntry | ValidatorsEntry | OfferEntry | FinalEntry
 entry_codec: Final[Codec[LogEntry]] = Codec(LogEntry, max_size=MAX_ENTRY)  # type: ignore[arg-type]
 
 
@@ -108,6 +115,8 @@ def height_of(entry: LogEntry) -> int:
     """Return the height that an entry belongs to."""
     if isinstance(entry, HeightEntry | ValidatorsEntry):
         return entry.height
+    if isinstance(entry, FinalEntry):
+        return entry.block.header.height
     if isinstance(entry, OfferEntry):
         return entry.offer.height
     return entry.vote.height if isinstance(entry, VoteEntry) else entry.proposal.height

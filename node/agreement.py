@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from consensus.block import make_proposal
+from apps.execution import decode_block
+from consensus.block import check_committed_block, make_proposal
 from consensus.effects import (
     AppendLog,
     BlockBuilt,
@@ -43,6 +44,7 @@ from consensus.engine import Engine
 from consensus.evidence import height_of
 from consensus.log import (
     BlockEntry,
+    FinalEntry,
     HeightEntry,
     LogEntry,
     ProposalEntry,
@@ -141,6 +143,7 @@ class Agreement:
         if good < len(raw):
             _log.warning("the log's last record was torn and is cut", bytes=len(raw) - good)
             self._log.cut(good)
+        self._repeat(entries)
         current = entries_of(entries, self.chain.height + 1)
         for entry in current:
             if isinstance(entry, BlockEntry):
@@ -155,8 +158,32 @@ class Agreement:
         self.engine.restore((*current, *self._forgotten(current)))
         return self.start_height(now)
 
+    def _repeat(self, entries: Sequence[LogEntry]) -> None:
+        """Execute the blocks that were undone while the node stood still: they are final.
+
+        Raises:
+            Refused: CORRUPT_LOG if one is not the block that was decided; BAD_HEADER if it is invalid here.
+        """
+        for entry in entries:
+            if not isinstance(entry, FinalEntry) or entry.block.header.height != self.chain.height + 1:
+                continue
+            block, height = entry.block, entry.block.header.height
+            try:
+                check_committed_block(self.chain.tip, block, entry.commit, self._verifier)
+            except Refused as refused:
+                raise Refused(Reason.CORRUPT_LOG, f"block {height} in the log is not final: {refused}") from None
+            try:
+                transactions = decode_block(block.transactions)
+                executed = self.chain.execute(block, transactions, self.signatures, self._verifier)
+            except Refused as refused:
+                if refused.reason is Reason.CORRUPT_DATABASE:
+                    raise
+                raise Refused(Reason.BAD_HEADER, f"block {height} is final, and invalid here: {refused}") from None
+            self.chain.commit(executed, entry.commit)
+            _block_log.info("executed again", height=height, block=block.header.block_id)
+
     def _forgotten(self, entries: Sequence[LogEntry]) -> list[LogEntry]:
-        """Let log and last-sign state learn from each other; return what only the latter knows of this height."""
+        """Let log and last-sign state learn from each other; return the votes that only the latter knows."""
         guard = self._guard
         if guard is None:
             return []
@@ -170,8 +197,11 @@ class Agreement:
             (entry.vote.kind, entry.vote.round) for entry in entries
             if isinstance(entry, VoteEntry) and entry.vote.validator == own_index
         }
-        missing = [vote for vote in guard.votes_at(self.chain.height + 1) if (vote.kind, vote.round) not in known]
-        return [VoteEntry(vote) for vote in missing]
+        here = self.chain.height + 1
+        return [
+            VoteEntry(vote) for vote in guard.state.votes
+            if vote.height > here or (vote.height == here and (vote.kind, vote.round) not in known)
+        ]
 
     def _is_own(self, message: Vote | Proposal, own_index: int) -> bool:
         """Whether our key signed it: a proposal names the maker of its block, who need not be its proposer."""

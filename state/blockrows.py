@@ -29,7 +29,7 @@ from state.receipt import BlockResult, Event
 from state.records import UTXO, decode_output
 from state.store import Write
 from state.transaction import Coin, Memo, Output
-from state.types import Address, Hash32, HeightField, Unsigned
+from state.types import Address, Hash32, HeightField, TxId, Unsigned
 
 MAX_ROW: Final = 64 << 20
 
@@ -150,6 +150,27 @@ def block_rows(block: BlockBytes, result: BlockResult, state_root: bytes) -> lis
             mentions.setdefault(address, []).append(entry)
     rows += [(mentions_key(address, height), b"".join(entries)) for address, entries in mentions.items()]
     return rows
+
+
+def unblock_rows(
+    changes: Changes, keys: Sequence[bytes], counts: OutputCounts, height: int, row: BlockRow, txids: Sequence[TxId]
+) -> tuple[list[Write], OutputCounts]:
+    """Return the rows that take a block back, but for the address index, and how many outputs there are then.
+
+    Args:
+        changes: of the block.
+        keys: their hashed keys, in the same order.
+        counts: outputs with the block.
+        height: of the block.
+        row: what the block column holds for it.
+        txids: of its transactions.
+    """
+    rows, counts = record_rows(changes.invert(), keys, counts)
+    rows += [(height_key(BLOCK, height), None), (height_key(UNDO, height), None)]
+    for chunk in range(-(-row.transactions // CHUNK)):
+        rows += [(chunk_key(column, height, chunk), None) for column in (TRANSACTIONS, RECEIPTS)]
+    rows += [(TX_INDEX + txid, None) for txid in txids]
+    return rows, counts
 
 
 def _chunks(column: bytes, height: int, items: Sequence[Any]) -> Iterator[Write]:

@@ -21,14 +21,17 @@ from state.blockrows import (
     block_rows,
     meta_codec,
     record_rows,
+    unblock_rows,
 )
 from state.changes import Changes
 from state.columns import (
+    ADDRESS_INDEX,
     GENESIS,
     META,
     OWNER_INDEX,
     STATE,
     UNDO,
+    at_height,
     corrupt,
     height_key,
 )
@@ -49,6 +52,7 @@ SCHEMA: Final = 1
 REPLAY_BUDGET: Final = 50_000
 """At start the proof history is rebuilt from as many blocks as hold this many changes (at least from one)."""
 _ABOVE_STATE_KEYS: Final = b"\xff" * 33
+_AFTER_ADDRESSES: Final = bytes([ADDRESS_INDEX[0] + 1])
 _ABOVE_OUTPOINTS: Final = b"\xff" * 37
 
 Seal = Callable[[bytes], bytes]
@@ -359,6 +363,39 @@ class ChainStore(BlockArchive):
         """Third step, after `write` failed: the chain stays at the block before."""
         self._tree.rollback()
         self._pending = None
+
+    def undo_block(self) -> bytes:
+        """Take the last block back in one synced batch, indexes included, and return the state root before it.
+
+        The undo row that the block pushed out of the window does not come back. The note of the block before is
+        empty. Reads all of the address index: seconds for millions of entries.
+
+        Raises:
+            Refused: NOT_AVAILABLE if its changes are not kept, or there is no block; CORRUPT_DATABASE.
+            ValueError: a commit is under way.
+        """
+        height = self.height
+        if self._pending is not None:
+            raise ValueError("a commit is under way")
+        row, changes = self.block_row(height), parse_changes(self._undo_row(height))
+        before = self.block_row(Height(height - 1)) if height > 1 else None
+        keys = [state_key(raw_key) for raw_key in changes.entries]
+        txids = [receipt.txid for receipt in self.receipts(height)]
+        rows, outputs = unblock_rows(changes, keys, self._meta.outputs, height, row, txids)
+        rows += [(key, None) for key, _ in self._store.scan(ADDRESS_INDEX, _AFTER_ADDRESSES) if at_height(key, height)]
+        tree = self._tree
+        if tree.oldest_height == height:
+            tree.replay([changes])
+        tree.rollback()
+        if before is not None and tree.root != before.state_root:
+            raise corrupt(f"the undo record of block {height}")
+        receipts_root = bytes(HASH_SIZE) if before is None else before.receipts_root
+        self._meta = Meta(SCHEMA, Height(height - 1), tree.root, receipts_root, outputs, b"")
+        self._store.write([*rows, (META, encode(self._meta))], sync=True)
+        for key in changes.entries:
+            self._values.drop(key)
+        self._recent.pop(height, None)
+        return tree.root
 
     # ---- outputs
 

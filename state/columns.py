@@ -114,6 +114,11 @@ def mentions_key(address: Address, height: int) -> bytes:
     return ADDRESS_INDEX + address + (MAX_ROW_HEIGHT - height).to_bytes(8, "big")
 
 
+def at_height(key: bytes, height: int) -> bool:
+    """Return whether a key of the address index belongs to the block at this height."""
+    return key[33:] == (MAX_ROW_HEIGHT - height).to_bytes(8, "big")
+
+
 def parse_mentions(key: bytes, row: bytes) -> list[Mention]:
     """Return the mentions of one row, the last of the block first. Raises Refused(CORRUPT_DATABASE)."""
     if not row or len(row) % _MENTION_SIZE or len(key) != 41:
