@@ -55,7 +55,7 @@ _refusal_codec: Final = Codec(Refusal, 2048)
 
 
 def _frame(kind: _Kind, request_id: int, body: bytes = b"") -> bytes:
-    return framed(_HEADER.pack(kind, request_id) + body)
+    return framed(body, _HEADER.pack(kind, request_id))
 
 
 class _Question:
@@ -100,7 +100,8 @@ class RequestReply:
             raise Refused(Reason.TOO_LARGE, f"an answer's frame holds 1 to {MAX_PAYLOAD} bytes, not {len(payload)}")
         if not self._open or self._connection.gone.is_set():
             raise Refused(Reason.CONNECTION_LOST, "the peer does not wait for this answer any more")
-        await self._release()
+        if self._latest:
+            await self._release()
         self._latest = payload
 
     async def end(self) -> None:
@@ -124,8 +125,10 @@ class RequestReply:
             await self._connection.send(Channel.SYNC, _frame(_Kind.PART, self._id, latest), urgent=False)
 
     async def _finish(self, frame: bytes) -> None:
-        if self._open and not self._connection.gone.is_set():
-            await self._connection.send(Channel.SYNC, frame)
+        connection = self._connection
+        if self._open and not connection.gone.is_set():
+            if not connection.offer(Channel.SYNC, frame):
+                await connection.send(Channel.SYNC, frame)
             if self._close(self._id):
                 self._open = False
 
@@ -147,6 +150,8 @@ class Requests:
         self._next = 0
         self._questions: dict[int, _Question] = {}
         self._replies: dict[int, RequestReply] = {}
+        self._alarm = math.inf
+        """When `watch` wakes."""
         self._watch = trio.CancelScope()
 
     async def ask(self, payload: bytes, timeout: float) -> AsyncIterator[bytes]:
@@ -161,7 +166,10 @@ class Requests:
         """
         if not 0 < len(payload) <= MAX_PAYLOAD:
             raise Refused(Reason.TOO_LARGE, f"a request holds 1 to {MAX_PAYLOAD} bytes, not {len(payload)}")
-        await self._slot(timeout)
+        try:
+            self._slots.acquire_nowait()
+        except trio.WouldBlock:
+            await self._slot(timeout)
         self._next = request_id = (self._next + 1) & 0xFFFF_FFFF
         question = self._questions[request_id] = _Question()
         try:
@@ -169,12 +177,17 @@ class Requests:
             if not self._connection.offer(Channel.SYNC, frame) and not self._connection.gone.is_set():
                 with trio.move_on_after(timeout):
                     await self._connection.send(Channel.SYNC, frame)
+            parts = question.parts
             while True:
-                part = await self._next_part(question, timeout)
-                if part is None:
+                if not parts and not question.outcome:
+                    await self._news(question, timeout)
+                if not parts:
                     break
+                part = parts.popleft()
                 self._used(len(part))
                 yield part
+            if question.outcome[0] is not None:
+                raise question.outcome[0]
         finally:
             self._abandon(request_id, question)
 
@@ -185,8 +198,8 @@ class Requests:
         every answer.
         """
         while True:
-            earliest = min((question.deadline for question in self._questions.values()), default=math.inf)
-            with trio.CancelScope(deadline=earliest) as self._watch:
+            self._alarm = min((question.deadline for question in self._questions.values()), default=math.inf)
+            with trio.CancelScope(deadline=self._alarm) as self._watch:
                 await trio.sleep_forever()
             now = trio.current_time()
             for question in self._questions.values():
@@ -210,9 +223,9 @@ class Requests:
         if (kind == _Kind.PART or kind == _Kind.LAST) and question is not None and not question.outcome:
             question.parts.append(payload[_HEADER.size :])
             if kind == _Kind.LAST:
-                question.settle(None)
+                question.outcome = (None,)
             elif len(question.parts) > MAX_WAITING_PARTS:
-                question.settle(Refused(Reason.TOO_LARGE, "too many frames of the answer wait"))
+                question.outcome = (Refused(Reason.TOO_LARGE, "too many frames of the answer wait"),)
             question.news.set()
             return
         self._connection.taken(Channel.SYNC, len(payload))
@@ -252,32 +265,24 @@ class Requests:
         return self._replies.pop(request_id, None) is not None
 
     async def _slot(self, timeout: float) -> None:
-        try:
-            self._slots.acquire_nowait()
-        except trio.WouldBlock:
-            with trio.move_on_after(timeout) as waiting:
-                await self._slots.acquire()
-            if waiting.cancelled_caught:
-                raise Refused(Reason.TIMED_OUT, f"no request slot for {timeout} s") from None
+        with trio.move_on_after(timeout) as waiting:
+            await self._slots.acquire()
+        if waiting.cancelled_caught:
+            raise Refused(Reason.TIMED_OUT, f"no request slot for {timeout} s")
 
-    async def _next_part(self, question: _Question, timeout: float) -> bytes | None:
+    async def _news(self, question: _Question, timeout: float) -> None:
+        """Wait until the question has a part or an outcome."""
+        if self._connection.gone.is_set():
+            raise Refused(Reason.CONNECTION_LOST, self._connection.ended[1] or "the connection ended")
+        if question.news.is_set():
+            question.news = trio.Event()
+        question.deadline = deadline = trio.current_time() + timeout
+        if deadline < self._alarm:
+            self._watch.deadline = self._alarm = deadline
+        await question.news.wait()
+        question.deadline = math.inf
         if not question.parts and not question.outcome:
-            if self._connection.gone.is_set():
-                raise Refused(Reason.CONNECTION_LOST, self._connection.ended[1] or "the connection ended")
-            if question.news.is_set():
-                question.news = trio.Event()
-            question.deadline = deadline = trio.current_time() + timeout
-            if deadline < self._watch.deadline:
-                self._watch.deadline = deadline
-            await question.news.wait()
-            question.deadline = math.inf
-        if question.parts:
-            return question.parts.popleft()
-        if not question.outcome:
             raise Refused(Reason.TIMED_OUT, f"no frame of the answer for {timeout} s")
-        if question.outcome[0] is not None:
-            raise question.outcome[0]
-        return None
 
     def _abandon(self, request_id: int, question: _Question) -> None:
         del self._questions[request_id]

@@ -24,15 +24,16 @@ assert CREDIT - CREDIT_STEP > MAX_FRAME + 4, "a whole frame must always fit, or 
 _HEADER: Final = struct.Struct(">I")
 
 
-def framed(payload: bytes) -> bytes:
-    """Return the frame of a payload.
+def framed(payload: bytes, header: bytes = b"") -> bytes:
+    """Return the frame of a payload, or of a header and a payload.
 
     Raises:
         Refused: TOO_LARGE, also for an empty payload.
     """
-    if not 0 < len(payload) <= MAX_FRAME:
-        raise Refused(Reason.TOO_LARGE, f"a frame holds 1 to {MAX_FRAME} bytes, not {len(payload)}")
-    return _HEADER.pack(len(payload)) + payload
+    size = len(header) + len(payload)
+    if not 0 < size <= MAX_FRAME:
+        raise Refused(Reason.TOO_LARGE, f"a frame holds 1 to {MAX_FRAME} bytes, not {size}")
+    return b"".join((_HEADER.pack(size), header, payload))
 
 
 class Outbox:
@@ -115,10 +116,20 @@ class Inbox:
         Raises:
             Refused: PROTOCOL_VIOLATION if the peer sent more than its credit.
         """
-        self._received += len(data)
-        if self._received > self._granted:
-            raise Refused(Reason.PROTOCOL_VIOLATION, "more bytes than the credit allows")
+        self._count(len(data))
         self._buffer += data
+
+    def whole(self, data: bytes) -> bytes | None:
+        """Take bytes off the stream if they are one frame and nothing waits before it, as with most small frames.
+
+        Returns:
+            The payload, or None if `feed` and `pop` have to do it: nothing has been taken then.
+        """
+        size = len(data) - 4
+        if self._buffer or not 0 < size <= self._max_frame or _HEADER.unpack_from(data)[0] != size:
+            return None
+        self._count(size + 4)
+        return data[4:]
 
     def pop(self) -> bytes | None:
         """Return the next whole payload, or None.
@@ -145,3 +156,8 @@ class Inbox:
             return None
         self._granted = self._taken + CREDIT
         return self._granted
+
+    def _count(self, size: int) -> None:
+        self._received += size
+        if self._received > self._granted:
+            raise Refused(Reason.PROTOCOL_VIOLATION, "more bytes than the credit allows")

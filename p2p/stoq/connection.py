@@ -70,6 +70,10 @@ class Connection:
         self.opened_at = now
         self.handshaken = trio.Event()
         self.gone = trio.Event()
+        self.established = False
+        """True from the end of the TLS handshake to the end of the connection."""
+        self.waiting = False
+        """True if a queue holds bytes."""
         self.ended = (Reason.CONNECTION_LOST, "")
         self.ended_here = False
         self.deadline = math.inf
@@ -102,6 +106,7 @@ class Connection:
     def say(self, message: ControlMessage) -> None:
         """Send on the control stream."""
         self._control.offer(framed(encode(message)))
+        self.waiting = True
         self._carrier.wake(self)
 
     async def hear(self) -> Hello | Proof:
@@ -134,6 +139,7 @@ class Connection:
         """
         if self.gone.is_set() or not self._boxes[channel].offer(frame):
             return False
+        self.waiting = True
         self._carrier.wake(self, urgent)
         return True
 
@@ -193,11 +199,6 @@ class Connection:
 
     # ---- for the endpoint
 
-    @property
-    def waiting(self) -> bool:
-        """True if a queue holds bytes."""
-        return any(box.waiting for _, box in self._outgoing)
-
     def process(self) -> None:
         """Take what the core has for us. Whatever a peer's bytes break ends this connection alone."""
         self._guarded(self.core.drain, self)
@@ -207,15 +208,21 @@ class Connection:
 
     def fill(self) -> bool:
         """Hand waiting bytes to QUIC; return whether some could not be handed over for lack of room."""
-        starved = False
+        if not self.waiting or self.gone.is_set():
+            return False
+        starved = waiting = False
         for stream_id, box in self._outgoing:
-            if not box.waiting:
-                continue
-            room = BACKLOG - self.core.backlog(stream_id)
-            while room > 0 and (data := box.take(min(room, CHUNK))):
-                self.core.send(stream_id, data)
-                room -= len(data)
-            starved = starved or (box.waiting > 0 and room <= 0)
+            if box.waiting:
+                room = BACKLOG - self.core.backlog(stream_id)
+                while room > 0 and (data := box.take(min(room, CHUNK))):
+                    self.core.send(stream_id, data)
+                    room -= len(data)
+                    if not box.waiting:
+                        break
+                if box.waiting:
+                    waiting = True
+                    starved = starved or room <= 0
+        self.waiting = waiting
         if self._wanting and not self._room.is_set() and self._boxes[Channel.SYNC].waiting < self._room_below:
             self._room.set()
             self._room = trio.Event()
@@ -227,6 +234,7 @@ class Connection:
         """See Sink."""
         if alpn != ALPN:
             raise Refused(Reason.HANDSHAKE_FAILED, "the peer does not speak STOQ")
+        self.established = not self.gone.is_set()
         self.handshaken.set()
 
     def on_data(self, stream_id: int, data: bytes, end: bool) -> None:
@@ -241,8 +249,13 @@ class Connection:
         channel = self._incoming.get(stream_id)
         if channel is None or not self._channels_allowed:
             raise Refused(Reason.PROTOCOL_VIOLATION, f"nothing may come on stream {stream_id} now")
-        self._inboxes[channel].feed(data)
-        self._deliver(channel)
+        inbox = self._inboxes[channel]
+        payload = inbox.whole(data) if self._receivers and channel not in self._held else None
+        if payload is None:
+            inbox.feed(data)
+            self._deliver(channel)
+        else:
+            self._hand_over(channel, payload)
 
     def on_reset(self, stream_id: int) -> None:
         """See Sink."""
@@ -270,12 +283,18 @@ class Connection:
                 raise Refused(Reason.PROTOCOL_VIOLATION, "more greetings than there are") from None
 
     def _deliver(self, channel: Channel) -> None:
+        while self._receivers and channel not in self._held:
+            payload = self._inboxes[channel].pop()
+            if payload is None:
+                break
+            self._hand_over(channel, payload)
+
+    def _hand_over(self, channel: Channel, payload: bytes) -> None:
         for receiver in self._receivers:
-            while channel not in self._held and (payload := self._inboxes[channel].pop()) is not None:
-                if not receiver.on_frame(channel, payload):
-                    self._held[channel] = payload
-                elif channel is not Channel.SYNC:  # a request or a part of an answer counts when it is used up
-                    self.taken(channel, len(payload))
+            if not receiver.on_frame(channel, payload):
+                self._held[channel] = payload
+            elif channel is not Channel.SYNC:  # a request or a part of an answer counts when it is used up
+                self.taken(channel, len(payload))
 
     def _guarded(self, call: Callable[..., None], *args: object) -> None:
         try:
@@ -287,6 +306,7 @@ class Connection:
 
     def _finish(self, reason: Reason, detail: str) -> None:
         self.ended = (reason, detail)
+        self.established = False
         self.gone.set()
         self.handshaken.set()
         self._hellos_in.close()

@@ -16,6 +16,7 @@ from aioquic.quic import packet as aioquic_packet
 from aioquic.quic.configuration import QuicConfiguration as AioquicConfiguration
 from aioquic.quic.connection import QuicConnection as AioquicConnection
 from aioquic.quic.connection import QuicConnectionState as AioquicState
+from aioquic.tls import Epoch
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from qh3 import tls as qh3_tls
@@ -208,12 +209,15 @@ class _Aioquic(AioquicConnection):
         context.adopt()
 
     def _write_stream_limits(self, builder: Any, space: Any, stream: Any) -> None:
+        # Called for every stream and packet: it has to be over soon when there is nothing to do.
+        value = stream.max_stream_data_local
+        if not value:
+            return
         receiver = stream.receiver
-        if stream.max_stream_data_local and not receiver.is_finished:
-            limit = receiver.starting_offset() + STREAM_WINDOW
-            if limit - stream.max_stream_data_local >= STREAM_WINDOW // 4:
-                stream.max_stream_data_local = limit
-        if stream.max_stream_data_local_sent == stream.max_stream_data_local:
+        limit = receiver.starting_offset() + STREAM_WINDOW
+        if limit - value >= STREAM_WINDOW // 4 and not receiver.is_finished:
+            stream.max_stream_data_local = limit
+        elif stream.max_stream_data_local_sent == value:
             return
         highest, receiver.highest_offset = receiver.highest_offset, 0
         try:
@@ -383,6 +387,13 @@ class AioquicCore(_Shared):
         """See Core."""
         for data in datagrams:
             self.quic.receive_datagram(data, address, now)
+
+    def send(self, stream_id: int, data: bytes) -> None:
+        """See Core. An ACK that is owed leaves with the data; the library would send it alone, a little later."""
+        super().send(stream_id, data)
+        space = self.quic._spaces.get(Epoch.ONE_RTT)
+        if space is not None and space.ack_at is not None:
+            space.ack_at = 0.0
 
     def backlog(self, stream_id: int) -> int:
         """See Core."""

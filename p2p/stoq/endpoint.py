@@ -1,7 +1,11 @@
 """One IPv6-only UDP socket with all the connections over it, listening and dialling.
 
-Two tasks: the pump (datagrams in, timers) and the flusher (what the node sends). Both do only bounded work between
-two checkpoints, and neither can be stopped by what arrives.
+Three tasks: the pump (datagrams in, answers out), the clock (timers) and the flusher (what the node sends and does not
+call urgent). Each does only bounded work between two checkpoints, and none can be stopped by what arrives.
+
+The clock is a task of its own so that the pump waits for the socket and nothing else: a deadline around each wait would
+cost a tenth of a request. And its alarm moves only forward: nearly every turn moves a connection's deadline back, and
+the clock finds that out when it wakes.
 """
 
 import errno
@@ -31,6 +35,9 @@ BURST: Final = 0.0001
 GATHER: Final = 0.001
 """Seconds that an ACK waits for the node's answer: what both cores wait for one packet, here for a few. A shorter time
 is none, since epoll counts milliseconds."""
+MAX_SLACK: Final = 0.008
+"""Seconds. While requests and answers follow each other and carry all ACKs along, the clock finds nothing to do. Each
+time that it wakes for nothing it allows itself a little more delay, up to this; after a wake that had work, none."""
 MANY: Final = 8
 """Datagrams of one turn that are acknowledged at once."""
 MIN_FIRST_DATAGRAM: Final = 1200
@@ -66,6 +73,9 @@ class Endpoint:
         """Have something to send at the end of this scheduler pass."""
         self._lot = trio.lowlevel.ParkingLot()
         self._pumping = False
+        self._alarm = math.inf
+        """When the clock wakes: no more than `_slack` after the earliest deadline of a connection."""
+        self._slack = 0.0
         self._sleep = trio.CancelScope()
 
     # ---- for the mesh
@@ -97,8 +107,10 @@ class Endpoint:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._flusher)
+                nursery.start_soon(self._clock)
                 while True:
-                    for connection in await self._pump():
+                    await trio.lowlevel.wait_readable(self._socket)
+                    for connection in self._pump():
                         nursery.start_soon(self._accepted, accept, connection)
         finally:
             for connection in list(self._connections):
@@ -140,40 +152,55 @@ class Endpoint:
         while True:
             while not self._dirty:
                 await self._lot.park()
-            dirty, self._dirty = self._dirty, set()
-            now = trio.current_time()
-            for connection in dirty:
-                self._flush(connection, now)
+            self._flush_all(trio.current_time())
             await trio.lowlevel.checkpoint()
 
-    async def _pump(self) -> list[Connection]:
-        """One turn: wait, receive, run timers, answer. Return the newcomers."""
-        earliest = min((connection.deadline for connection in self._connections), default=math.inf)
-        with trio.CancelScope(deadline=earliest) as self._sleep:
-            await trio.lowlevel.wait_readable(self._socket)
+    async def _clock(self) -> None:
+        while True:
+            earliest = min((connection.deadline for connection in self._connections), default=math.inf)
+            self._alarm = earliest + self._slack
+            with trio.CancelScope(deadline=self._alarm) as self._sleep:
+                await trio.sleep_forever()
+            now = trio.current_time()
+            due = [connection for connection in self._connections if connection.deadline <= now]
+            self._slack = 0.0 if due else min(2 * self._slack + GATHER, MAX_SLACK)
+            self._pumping = True
+            try:
+                for connection in due:
+                    self._tick(connection, now)
+                    self._dirty.add(connection)
+                self._flush_all(now)
+            finally:
+                self._pumping = False
+
+    def _pump(self) -> list[Connection]:
+        """One turn: receive and answer. Return the newcomers."""
         now = trio.current_time()
         self._pumping = True
         try:
             newcomers, batches = self._receive(now)
-            due, self._dirty = self._dirty, set()
             for (connection, address), datagrams in batches.items():
                 if not self._digest(connection, address, datagrams, now):
                     continue
-                if len(datagrams) < MANY and connection.handshaken.is_set() and not connection.waiting:
+                if len(datagrams) < MANY and connection.established and not connection.waiting:
                     # At most an ACK is to be sent: it waits a moment for data that takes it along.
-                    connection.deadline = min(connection.deadline, now + GATHER)
+                    self._wake_at(connection, min(connection.deadline, now + GATHER))
                 else:
-                    due.add(connection)
-            for connection in [c for c in self._connections if c.deadline <= now]:
-                self._tick(connection, now)
-                due.add(connection)
-            due |= self._dirty
-            self._dirty = set()
-            for connection in due:
-                self._flush(connection, now)
+                    self._dirty.add(connection)
+            self._flush_all(now)
         finally:
             self._pumping = False
         return [connection for connection in newcomers if connection in self._connections]
+
+    def _flush_all(self, now: float) -> None:
+        dirty, self._dirty = self._dirty, set()
+        for connection in dirty:
+            self._flush(connection, now)
+
+    def _wake_at(self, connection: Connection, deadline: float) -> None:
+        connection.deadline = deadline
+        if deadline + self._slack < self._alarm:
+            self._sleep.deadline = self._alarm = deadline + self._slack
 
     def _receive(self, now: float) -> tuple[list[Connection], dict[tuple[Connection, Address], list[bytes]]]:
         newcomers: list[Connection] = []
@@ -205,7 +232,7 @@ class Endpoint:
         except Exception as error:  # nothing that arrives may stop the pump
             self._counters.dropped_datagrams += len(datagrams)
             connection.fail(Reason.PROTOCOL_VIOLATION, f"{type(error).__name__}: {error}")
-        if not connection.core.genuine:
+        if not connection.established and not connection.core.genuine:
             self._counters.dropped_datagrams += len(datagrams)
             self._forget(connection)
             return False
@@ -217,11 +244,7 @@ class Endpoint:
             timer = connection.core.timer()
             if timer is not None and timer <= now:
                 connection.core.handle_timer(now)
-            elif (
-                connection.last_sent + self._keep_alive <= now
-                and connection.handshaken.is_set()
-                and not connection.gone.is_set()
-            ):
+            elif connection.established and connection.last_sent + self._keep_alive <= now:
                 connection.last_sent = now
                 connection.core.ping()
         except Exception as error:
@@ -235,7 +258,7 @@ class Endpoint:
         try:
             starved = True
             while starved:
-                starved = connection.fill() if not connection.gone.is_set() else False
+                starved = connection.fill()
                 datagrams = connection.core.transmit(now)
                 if not datagrams:
                     break
@@ -263,15 +286,15 @@ class Endpoint:
             self._forget(connection)
             return
         timer = connection.core.timer()
-        if timer is None:
-            timer = math.inf
-            if connection.gone.is_set():
-                self._forget(connection)
-        if connection.handshaken.is_set() and not connection.gone.is_set():
-            timer = min(timer, connection.last_sent + self._keep_alive)
-        connection.deadline = timer
-        if timer < self._sleep.deadline:
-            self._sleep.deadline = timer
+        if connection.established:
+            keep_alive = connection.last_sent + self._keep_alive
+            self._wake_at(connection, keep_alive if timer is None or keep_alive < timer else timer)
+        elif timer is not None:
+            self._wake_at(connection, timer)
+        elif connection.gone.is_set():
+            self._forget(connection)
+        else:
+            connection.deadline = math.inf
 
     # ---- newcomers
 

@@ -8,10 +8,10 @@ Two processes on ::1 for each stack, with the same datagram size and the same ke
     bulk      one large answer: STOQ's frames of 256 kB with credit, the bare core's bytes
 
 A machine that others use too is never twice the same, so figures of different seconds are not compared. Both stacks
-live at once and take turns, a tenth of a second each (A B, B A, ...); each pair of neighbouring slices gives one ratio;
-the ratio printed is the median of all pairs, `low` and `high` its quartiles, over several launches. `cpu` is processor
-time of both processes together, which does not know what else the machine does. The reference of STOQ is the bare core
-(`bare.py`); the reference of that is py-libp2p's QUIC.
+live at once and take turns, a twentieth of a second each (A B, B A, ...); each pair of neighbouring slices gives one
+ratio; the ratio printed is the median of all pairs over several launches, `low` and `high` its quartiles. `cpu` is
+processor time of both processes together, which depends less on what else the machine does. The reference of STOQ is
+the bare core (`bare.py`); the reference of that is py-libp2p's QUIC.
 
     python -m testnet.bench.stoq [MEGABYTES] [DATAGRAM_SIZE]
 """
@@ -38,9 +38,9 @@ from testnet.bench.bare import REQUEST, Asker, bare_client, serve_bare
 
 Result = dict[str, Any]
 CHAIN: Final = ChainId(bytes(32))
-SLICE: Final = 0.1
+SLICE: Final = 0.05
 """Seconds that one stack runs before it is the other's turn."""
-SLICES: Final = 10
+SLICES: Final = 20
 """Pairs of slices of each kind in one launch."""
 LAUNCHES: Final = 3
 PART: Final = 256 << 10
