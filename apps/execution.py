@@ -14,9 +14,9 @@ from apps.chain.upgrade import version_at
 from apps.exempt import Exemption, exemption, needs_where
 from apps.gas import BLOCK_ROOM, intrinsic_gas
 from apps.module import BlockDraft, Context, GasMeter
-from apps.receipts import receipts_root
 from apps.proofs.load import retarget
 from apps.proofs.records import demands, use_free
+from apps.receipts import receipts_root
 from apps.registry import MESSAGES, MODULES
 from apps.transfer import SpentOutput, apply_transfer, check_transfer, find_inputs
 from apps.validity import SignatureCheck, View, check_call, check_common, check_where, resolve_keys, stateless_check

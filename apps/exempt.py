@@ -2,7 +2,7 @@
 
 A call is exempt if it holds exactly one message of a kind that says so, wants at most FREE_GAS, and is sent by a
 validator's operator or by the account of its consensus key, once per validator, kind and epoch, whether the message
-succeeds or not. It needs no fee, no hashcash and no space record. Any other call with such a message is an ordinary one.
+succeeds or not. It needs no fee, no hashcash and no space record. Any other call with such a message is ordinary.
 """
 
 from typing import Final, NamedTuple

@@ -193,8 +193,8 @@ def check_common(decoded: Decoded, keys: tuple[bytes, ...], view: View, *, exemp
         exempt: it needs no hashcash and no fee.
 
     Raises:
-        Refused: UNKNOWN_ANCHOR, INSUFFICIENT_WORK (for the anchor's difficulty), EXPIRED, EXPIRY_TOO_FAR, OUT_OF_GAS (wants less than its bytes and signatures use),
-            FEE_TOO_LOW, BAD_KEY.
+        Refused: UNKNOWN_ANCHOR, INSUFFICIENT_WORK (for the anchor's difficulty), EXPIRED, EXPIRY_TOO_FAR, OUT_OF_GAS
+            (wants less than its bytes and signatures use), FEE_TOO_LOW, BAD_KEY.
     """
     body = decoded.body
     params = view.params

@@ -208,6 +208,8 @@ class Reason(StrEnum):
     # this machine
     BAD_CONFIG = "bad_config"
     """A configuration key or value is wrong."""
+    BAD_PLOT = "bad_plot"
+    """A plot file is damaged, is another than its name says, or cannot be made."""
     BAD_GENESIS = "bad_genesis"
     """The genesis document is malformed or breaks a rule."""
     GENESIS_MISMATCH = "genesis_mismatch"

@@ -1,7 +1,8 @@
 """Proofs of space: that somebody has a table of 2**k entries at hand, made from a plot id.
 
-Plots are those of Chia (https://docs.chia.net/chia-blockchain/consensus/proof-of-space/), checked by `chiapos`: 64 values
-of k bits each that collide in pairs through seven tables. A full plot answers about 61 of 100 challenges [measured].
+Plots are those of Chia (https://docs.chia.net/chia-blockchain/consensus/proof-of-space/), checked by `chiapos`: 64
+values of k bits each that match in pairs through seven tables. A full plot answers about 61 of 100 challenges
+[measured].
 """
 
 from typing import Final

@@ -139,7 +139,7 @@ class Admission:
 
     def _enter(self, decoded: Decoded, admitted: Admitted, local: bool) -> SubmitResult:
         try:
-            removed = self._mempool.add(Entry(decoded, admitted.gas, admitted.keys), admitted.next_nonce)
+            removed = self._mempool.add(Entry(decoded, admitted.gas, admitted.keys, admitted.free), admitted.next_nonce)
         except Refused as refused:
             return self._refuse(refused)
         for entry, _ in removed:

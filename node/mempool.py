@@ -1,7 +1,8 @@
 """Transactions that wait for a block. Pure: no clock, no I/O; time is counted in heights.
 
-Order in a block: fee classes from high to low (a class spans a factor of two in fee per gas, so that small
-bids do not jump the queue), first come first served within a class, and each account's calls by nonce.
+Order in a block: exempt calls (validators' duties, `apps/exempt.py`) first, then fee classes from high to low (a class
+spans a factor of two in fee per gas, so that small bids do not jump the queue), first come first served within a class,
+and each account's calls by nonce. Of one validator one exempt call of each kind waits at a time.
 
 Every cache of bytes seen or refused goes by wtxid: a third party who relays a transaction with a bad witness
 must not block the good one.
@@ -23,6 +24,8 @@ NONCE_WINDOW: Final = 1024
 """Calls this far ahead of the account's next nonce are kept until the gap closes."""
 RATE_SCALE: Final = 1 << 20
 """Fixed-point scale of fee per gas."""
+EXEMPT_CLASS: Final = 128
+"""Above the class of any fee: 2**62 unxs for one gas are in class 83."""
 REFUSED_KEPT: Final = 65_536
 """Wtxids of refused transactions that are remembered."""
 
@@ -37,11 +40,15 @@ class Limits:
 
 
 class Entry(NamedTuple):
-    """A transaction whose signatures were checked with `keys` (in witness order)."""
+    """A transaction whose signatures were checked with `keys` (in witness order).
+
+    `exempt` names validator and message if it is an exempt call; else it is empty.
+    """
 
     decoded: Decoded
     gas: int
     keys: tuple[bytes, ...]
+    exempt: bytes = b""
 
     @property
     def wtxid(self) -> WtxId:
@@ -55,7 +62,9 @@ class Entry(NamedTuple):
 
     @property
     def fee_class(self) -> int:
-        """Position of the highest bit of fee per gas."""
+        """Position of the highest bit of fee per gas; EXEMPT_CLASS for an exempt call."""
+        if self.exempt:
+            return EXEMPT_CLASS
         return (self.fee * RATE_SCALE // max(self.gas, 1)).bit_length()
 
     @property
@@ -91,6 +100,7 @@ class Mempool:
         self._txids: dict[TxId, WtxId] = {}
         self._spent: dict[OutPoint, WtxId] = {}
         self._accounts: dict[Address, _Account] = {}
+        self._exempt: dict[bytes, WtxId] = {}
         self._sender_counts: dict[Address, int] = {}
         self._expiries: dict[Height, set[WtxId]] = {}
         self._refused: OrderedDict[WtxId, Refused] = OrderedDict()
@@ -205,10 +215,13 @@ class Mempool:
             other = None if account is None else account.calls.get(payload.nonce)
             if other is not None:
                 found[other] = None
+        same_duty = self._exempt.get(entry.exempt)
+        if same_duty is not None:
+            found[same_duty] = None
         return [self._entries[wtxid] for wtxid in found]
 
     def _check_replacement(self, entry: Entry, replaced: list[Entry]) -> None:
-        needed = -(-sum(old.fee for old in replaced) * REPLACEMENT_PERCENT // 100)
+        needed = max(1, -(-sum(old.fee for old in replaced) * REPLACEMENT_PERCENT // 100))
         if entry.fee < needed or any(old.decoded.txid == entry.decoded.txid for old in replaced):
             raise Refused(Reason.CONFLICT, f"a pending transaction spends the same; a fee of {needed} replaces it")
 
@@ -259,6 +272,8 @@ class Mempool:
             account.next_nonce = max(account.next_nonce, next_nonce)
             account.calls[payload.nonce] = wtxid
             account.fees += entry.fee
+        if entry.exempt:
+            self._exempt[entry.exempt] = wtxid
 
     # ---- leaving
 
@@ -296,6 +311,8 @@ class Mempool:
             account.fees -= entry.fee
             if not account.calls:
                 del self._accounts[payload.sender]
+        if entry.exempt:
+            del self._exempt[entry.exempt]
 
     @staticmethod
     def _drop_from(classes: dict[int, dict[WtxId, Entry]], fee_class: int, wtxid: WtxId) -> None:

@@ -11,12 +11,15 @@ from typing import Any, Protocol
 
 import trio
 
-from apps.chain.records import validators_at
+from apps.chain.accusations import check_accusation
+from apps.chain.records import is_recorded, load, offence_id, validators_at
 from apps.receipts import ReceiptProof, prove_receipt
 from apps.registry import answer_query
 from consensus.effects import Step
+from consensus.evidence import height_of
 from consensus.light import LightBlock
-from consensus.types import Commit, Header, ValidatorSet
+from consensus.signing import SchemeVerifier
+from consensus.types import Commit, Evidence, Header, ValidatorSet
 from crypto.errors import Reason, Refused
 from node.actions import SubmitResult
 from node.chain import Chain
@@ -41,11 +44,15 @@ class Submitter(Protocol):
         """Return what became of each, in order."""
         ...
 
+    def accuse(self, evidence: Evidence) -> None:
+        """Hand over evidence that was checked."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """How the node is doing. `version` is that of the next block, `validator` our consensus address or None; times in ms
-    since 1970.
+    """How the node is doing. `version` is that of the next block, `validator` our consensus address or None.
+    Times in ms since 1970.
     """
 
     moniker: str
@@ -65,6 +72,8 @@ class NodeStatus:
     mempool_transactions: int
     mempool_bytes: int
     started_at: int
+    difficulty: int
+    """Hashcash that a transaction needs whose anchor is the block at `height`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +148,7 @@ class NodeService:
             best_height=Height(max(self._core.catch_up.best, tip.height)), validator=self._core.agreement.own_address,
             peers=len(self._network.peers()), mempool_transactions=len(self._core.mempool),
             mempool_bytes=self._core.mempool.bytes, started_at=self._started_at,
+            difficulty=load(self.chain.store).difficulty,
         )
 
     def peers(self) -> tuple[PeerInfo, ...]:
@@ -195,6 +205,20 @@ class NodeService:
                     return receipt
                 await self.feed.committed(txid)
         raise Refused(Reason.TIMED_OUT, f"not in a block after {timeout:g} s; it may still come into one")
+
+    def report(self, evidence: Evidence) -> bool:
+        """Take proof that a validator broke the rules, on its way into a block; return whether it is news.
+
+        Raises:
+            Refused: UNKNOWN_VALIDATOR, BAD_EVIDENCE, BAD_SIGNATURE if it proves nothing; NOT_AVAILABLE if too old.
+        """
+        self.chain.check_evidence(evidence, SchemeVerifier())
+        offences = {offence_id(other) for other in self._core.agreement.pool.pending()}
+        if offence_id(evidence) in offences or is_recorded(self.chain.store, evidence):
+            return False
+        check_accusation(self.chain.store, evidence, Height(max(self.height, height_of(evidence)) + 1))
+        self._submitter.accuse(evidence)
+        return True
 
     # ---- state
 

@@ -5,7 +5,8 @@ each account (`witness`, or `partial_signature` and `joint_witness` for multi-si
 (`finish`). `sign_draft` does the last two for accounts with one key; `transfer` and `call` do all for one account.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +17,7 @@ from apps.gas import gas_wanted, intrinsic_gas
 from apps.registry import MESSAGES
 from crypto.address import encode_address
 from crypto.errors import Reason, Refused
+from crypto.hashing import Label
 from crypto.keys import SecretKey
 from crypto.schemes import Scheme, expected_signature_size, multisig_members, multisig_signature, verify
 from crypto.work import meets
@@ -35,23 +37,32 @@ from state.transaction import (
     decode_transaction,
     sign_digest,
     tx_id,
-    work_digest,
 )
 from state.types import MAX_AMOUNT, NATIVE, Address, Amount, AssetId, BlockId, ChainId, Height, TxId
 from state.version import PROTOCOL_VERSION
 
 EXPIRES_AFTER: Final = 600
 """Heights for which a new transaction stays valid, unless told otherwise or the chain allows less."""
+WORK_REPORTED: Final = 1 << 16
+"""Tries between two reports about a hashcash: about a tenth of a second."""
 _DUMMY_FEE: Final = Amount(2**31)
 """Stands for the fee while it is not known; its encoding is as long as that of any fee below 4294 NXS."""
+
+
+Progress = Callable[[int], None]
+"""Is told how many nonces a hashcash has tried."""
+
+
+def no_progress(_tries: int) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChainPoint:
     """What a transaction must know of the chain.
 
-    `anchor` is the id of a recent block (the chain id before the first), `height` that block's height. The rest are
-    chain parameters and the protocol version in force.
+    `anchor` is the id of a recent block (the chain id before the first), `height` that block's height, `difficulty` the
+    hashcash asked of a transaction with this anchor. The rest are chain parameters and the protocol version in force.
     """
 
     chain_id: ChainId
@@ -111,7 +122,7 @@ class Signed:
 
 def draft_transfer(
     point: ChainPoint, accounts: Sequence[Account], coins: Sequence[OwnCoin], outputs: Sequence[Output], *,
-    fee: int | None = None,
+    fee: int | None = None, sponsor: Account | None = None, progress: Progress = no_progress,
 ) -> Draft:
     """Return the transaction that pays `outputs` out of coins of these accounts; what is left over goes back as change.
 
@@ -121,6 +132,8 @@ def draft_transfer(
         coins: what may be spent, in any order; only what is needed is.
         outputs: what to make.
         fee: in unxs; by default the least that the chain takes.
+        sponsor: signs too; its space record stands for the accounts'.
+        progress: is told of the hashcash.
 
     Raises:
         Refused: INSUFFICIENT_FUNDS, TOO_LARGE (more than 256 coins would be needed).
@@ -135,10 +148,10 @@ def draft_transfer(
         change = _change(accounts[0], chosen, needed, paid)
         payload = Transfer(tuple(coin.outpoint for coin in chosen), (*outputs, *change))
         owners = {coin.coin.owner for coin in chosen}
-        signers = tuple(account for account in accounts if account.address in owners)
-        least = least_fee(point, payload, signers)
+        signers = _with_sponsor([account for account in accounts if account.address in owners], sponsor)
+        least = least_fee(point, payload, signers, sponsor)
         if fee is not None or paid >= least:
-            return Draft(_with_work(point, _body(point, payload, paid)), signers)
+            return Draft(find_work(_body(point, payload, paid, sponsor), point.difficulty, progress), signers)
         paid = least
     raise Refused(Reason.INSUFFICIENT_FUNDS, "the coins are too small to pay the fee for spending them")
 
@@ -176,7 +189,7 @@ def _change(
 
 def draft_call(
     point: ChainPoint, account: Account, nonce: int, messages: Sequence[Message], *,
-    gas: int | None = None, fee: int | None = None,
+    gas: int | None = None, fee: int | None = None, sponsor: Account | None = None, progress: Progress = no_progress,
 ) -> Draft:
     """Return a call.
 
@@ -187,16 +200,28 @@ def draft_call(
         messages: from `message`.
         gas: gas wanted; by default what the messages cost.
         fee: in unxs; by default the least that the chain takes.
+        sponsor: signs too; its space record stands for the sender's.
+        progress: is told of the hashcash.
 
     Raises:
         Refused: UNKNOWN_MESSAGE, or BAD_KEY in a message that names one.
     """
     payload = Call(account.address, nonce, gas or 2**31, tuple(messages))
+    signers = _with_sponsor([account], sponsor)
     if gas is None:
-        intrinsic = intrinsic_gas(payload, _size(point, payload, [account]), [account.public_key])
+        keys = [signer.public_key for signer in signers]
+        intrinsic = intrinsic_gas(payload, _size(point, payload, signers, sponsor), keys)
         payload = msgspec.structs.replace(payload, gas_wanted=intrinsic + sum(map(message_gas, messages)))
-    least = least_fee(point, payload, [account])
-    return Draft(_with_work(point, _body(point, payload, least if fee is None else fee)), (account,))
+    least = least_fee(point, payload, signers, sponsor)
+    body = _body(point, payload, least if fee is None else fee, sponsor)
+    return Draft(find_work(body, point.difficulty, progress), signers)
+
+
+def _with_sponsor(accounts: Sequence[Account], sponsor: Account | None) -> tuple[Account, ...]:
+    """Return who signs; a sponsor that is one of the accounts signs once."""
+    if sponsor is None or any(account.address == sponsor.address for account in accounts):
+        return tuple(accounts)
+    return (*accounts, sponsor)
 
 
 def message(name: str, value: Record) -> Message:
@@ -218,21 +243,26 @@ def rotate_key_message(chain_id: ChainId, address: Address, new_key: SecretKey) 
     return message("auth/rotate_key", RotateKey(new_key.public_key, proof))
 
 
-def least_fee(point: ChainPoint, payload: Payload, accounts: Sequence[Account]) -> Amount:
-    """Return the least fee in unxs that the chain takes for a payload signed by these accounts."""
-    size = _size(point, payload, accounts)
+def least_fee(
+    point: ChainPoint, payload: Payload, accounts: Sequence[Account], sponsor: Account | None = None
+) -> Amount:
+    """Return the least fee in unxs that the chain takes for a payload signed by these accounts, the sponsor among them.
+    """
+    size = _size(point, payload, accounts, sponsor)
     return Amount(gas_wanted(payload, size, [account.public_key for account in accounts]) * point.min_gas_price)
 
 
-def _body(point: ChainPoint, payload: Payload, fee: int) -> Body:
+def _body(point: ChainPoint, payload: Payload, fee: int, sponsor: Account | None) -> Body:
     if not 0 <= fee <= MAX_AMOUNT:
         raise Refused(Reason.AMOUNT_OUT_OF_RANGE, f"a fee of {fee} unxs")
-    return Body(point.version, point.chain_id, point.anchor, point.expiry(), 0, Amount(fee), payload)
+    named = b"" if sponsor is None else sponsor.address
+    return Body(point.version, point.chain_id, point.anchor, point.expiry(), 0, Amount(fee), payload, named)
 
 
-def _size(point: ChainPoint, payload: Payload, accounts: Sequence[Account]) -> int:
+def _size(point: ChainPoint, payload: Payload, accounts: Sequence[Account], sponsor: Account | None) -> int:
     """Return the wire bytes that the signed transaction will have at most."""
-    body = msgspec.structs.replace(_body(point, payload, _DUMMY_FEE), work=2**63 - 1 if point.difficulty else 0)
+    dummy = _body(point, payload, _DUMMY_FEE, sponsor)
+    body = msgspec.structs.replace(dummy, work=2**63 - 1 if point.difficulty else 0)
     witnesses = tuple(
         Witness(account.address, account.revealed, bytes(expected_signature_size(account.public_key)))
         for account in accounts
@@ -240,15 +270,30 @@ def _size(point: ChainPoint, payload: Payload, accounts: Sequence[Account]) -> i
     return len(assemble(body, witnesses))
 
 
-def _with_work(point: ChainPoint, body: Body) -> Body:
-    """Search the hashcash nonce: about 2**difficulty tries."""
-    if not point.difficulty:
+def find_work(body: Body, difficulty: int, progress: Progress = no_progress) -> Body:
+    """Return the body with a nonce that reaches the difficulty: about 2**difficulty tries, each about a microsecond.
+
+    Args:
+        body: its own nonce is not looked at.
+        difficulty: leading zero bits.
+        progress: is told the tries so far, every WORK_REPORTED.
+    """
+    if not difficulty:
         return body
+    fields = msgspec.structs.astuple(body)
+    place = Body.__struct_fields__.index("work")
+    before = encode(body)[:1] + b"".join(map(encode, fields[:place]))
+    after = b"".join(map(encode, fields[place + 1 :]))
+    start = hashlib.sha3_256(Label.TX_WORK.prefix + before)
     work = 0
-    while not meets(work_digest(encode(body)), point.difficulty):
+    while True:
+        digest = start.copy()
+        digest.update(encode(work) + after)
+        if meets(digest.digest(), difficulty):
+            return msgspec.structs.replace(body, work=work)
         work += 1
-        body = msgspec.structs.replace(body, work=work)
-    return body
+        if work % WORK_REPORTED == 0:
+            progress(work)
 
 
 # ---- signing

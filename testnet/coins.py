@@ -26,7 +26,7 @@ def terms_now(client: Client) -> Terms:
     window, price = int(params.chain["expiry_window"]), int(params.chain["min_gas_price"])
     chain_id = ChainId(bytes.fromhex(status.chain_id))
     anchor, expiry = bytes.fromhex(status.block_id), int(status.height) + window
-    return Terms(chain_id, anchor, expiry, max(1, price), status.protocol_version)
+    return Terms(chain_id, anchor, expiry, max(1, price), status.protocol_version, status.difficulty)
 
 
 def prepare_coins(

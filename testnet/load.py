@@ -18,7 +18,7 @@ from crypto.keys import SecretKey
 from node.api.methods import GetBlock
 from node.api.stream import BlockEvent, Subscribe
 from node.client import AsyncClient, Client
-from state.transaction import tx_id
+from state.transaction import decode_transaction
 from state.types import Address
 from testnet.coins import prepare_coins, terms_now
 from testnet.measure import Usage, falcon_verify_seconds, percentile, usage
@@ -161,7 +161,8 @@ def sign_payments(
         turn, sender = divmod(number, len(keys))
         to = addresses[(sender + 1) % len(keys)]
         one, other = coins[sender][2 * turn], coins[sender][2 * turn + 1]
-        unsigned.append(Unsigned(sender, payment_body(terms, addresses[sender], to, one, other), reveal=False))
+        body = payment_body(terms, addresses[sender], to, one, other)
+        unsigned.append(Unsigned(sender, body, False, terms.difficulty))
     done = 0
 
     def signed(count: int) -> None:
@@ -170,7 +171,7 @@ def sign_payments(
         progress(f"signing {done} of {total}")
 
     raws = sign_all(keys, unsigned, SIGNERS, signed)
-    return [Payment(tx_id(item.body), raw) for item, raw in zip(unsigned, raws, strict=True)]
+    return [Payment(decode_transaction(raw).txid, raw) for raw in raws]
 
 
 async def _offer_and_follow(

@@ -38,7 +38,7 @@ class Purse:
         status, params = await self._client.ask(GetStatus()), await self._client.ask(GetParams())
         return ChainPoint(
             ChainId(bytes.fromhex(status.chain_id)), BlockId(bytes.fromhex(status.block_id)),
-            Height(int(status.height)), int(params.chain["min_gas_price"]), int(params.chain["difficulty"]),
+            Height(int(status.height)), int(params.chain["min_gas_price"]), status.difficulty,
             int(params.chain["expiry_window"]), status.protocol_version,
         )
 

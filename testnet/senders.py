@@ -17,6 +17,7 @@ from apps.gas import INPUT, OUTPUT, SIGNATURE, TRANSACTION
 from crypto.errors import Reason, Refused
 from crypto.keys import SecretKey
 from node.home import write_file
+from node.wallet import find_work
 from state.encoding import encode
 from state.transaction import (
     Body,
@@ -58,14 +59,20 @@ class Terms(NamedTuple):
     expiry: int
     gas_price: int
     version: int = PROTOCOL_VERSION
+    difficulty: int = 0
 
 
 class Unsigned(NamedTuple):
-    """The bytes that one sender is to sign. `sender` is an index; `reveal` puts the key into the witness."""
+    """The bytes that one sender is to sign.
+
+    `sender` is an index; `reveal` puts the key into the witness; `difficulty` is the hashcash to find before signing,
+    if the body has none yet.
+    """
 
     sender: int
     body: bytes
     reveal: bool
+    difficulty: int = 0
 
 
 def make_senders(count: int = SENDERS) -> list[SecretKey]:
@@ -92,11 +99,11 @@ def load_senders(path: Path, count: int) -> list[SecretKey]:
 
 
 def split_body(terms: Terms, owner: Address, coin: SpendableCoin, pieces: int) -> bytes:
-    """Return the body that cuts a coin into `pieces` coins of PIECE and the rest."""
+    """Return the body that cuts a coin into `pieces` coins of PIECE and the rest, with its hashcash."""
     fee = _fee(terms, inputs=1, outputs=pieces + 1, size=3400 + 80 * (pieces + 1))
     coins = [Coin(NATIVE, owner, Amount(PIECE))] * pieces
     rest = Coin(NATIVE, owner, Amount(coin.amount - PIECE * pieces - fee))
-    return _body(terms, fee, Transfer((coin.outpoint,), (*coins, rest)))
+    return encode(find_work(_body(terms, fee, Transfer((coin.outpoint,), (*coins, rest))), terms.difficulty))
 
 
 def pieces_of(body: bytes, pieces: int) -> list[SpendableCoin]:
@@ -106,14 +113,14 @@ def pieces_of(body: bytes, pieces: int) -> list[SpendableCoin]:
 
 
 def payment_body(terms: Terms, owner: Address, to: Address, one: SpendableCoin, other: SpendableCoin) -> bytes:
-    """Return the body that pays a thousandth of two coins to somebody and the rest back."""
+    """Return the body that pays a thousandth of two coins to somebody and the rest back, without hashcash."""
     fee = _fee(terms, inputs=2, outputs=2, size=3500)
     paid = (one.amount + other.amount) // 1000
     outputs = (
         Coin(NATIVE, to, Amount(paid)),
         Coin(NATIVE, owner, Amount(one.amount + other.amount - paid - fee)),
     )
-    return _body(terms, fee, Transfer((one.outpoint, other.outpoint), outputs))
+    return encode(_body(terms, fee, Transfer((one.outpoint, other.outpoint), outputs)))
 
 
 def sign_all(
@@ -154,9 +161,10 @@ def _sign_some(part: Sequence[Unsigned]) -> list[bytes]:
 
 
 def _sign_one(key: SecretKey, item: Unsigned) -> bytes:
-    signature = key.sign(sign_digest(item.body))
+    body = find_work(msgspec.msgpack.decode(item.body, type=Body), item.difficulty)
+    signature = key.sign(sign_digest(encode(body)))
     witness = Witness(Address(key.address), key.public_key if item.reveal else b"", signature)
-    return assemble(msgspec.msgpack.decode(item.body, type=Body), (witness,))
+    return assemble(body, (witness,))
 
 
 def _parts(unsigned: Sequence[Unsigned]) -> Iterator[Sequence[Unsigned]]:
@@ -168,6 +176,6 @@ def _fee(terms: Terms, inputs: int, outputs: int, size: int) -> int:
     return terms.gas_price * (TRANSACTION + SIGNATURE + INPUT * inputs + OUTPUT * outputs + size)
 
 
-def _body(terms: Terms, fee: int, payload: Transfer) -> bytes:
+def _body(terms: Terms, fee: int, payload: Transfer) -> Body:
     expiry = Height(terms.expiry)
-    return encode(Body(terms.version, terms.chain_id, terms.anchor, expiry, 0, Amount(fee), payload))
+    return Body(terms.version, terms.chain_id, terms.anchor, expiry, 0, Amount(fee), payload)

@@ -23,7 +23,7 @@ class Proof(Record, frozen=True):
 
 
 class Space(Record, frozen=True):
-    """proofs/space: the sender's plot `index` of size `k` answers. Proofs in rising order of their challenge's number."""
+    """proofs/space: the sender's plot `index` of size `k` answers. Proofs in rising order of their challenges."""
 
     epoch: Unsigned
     index: Unsigned

@@ -34,7 +34,7 @@ def current(reader: Reader, _parameters: Mapping[str, str]) -> dict[str, Any]:
 
 
 def validator(reader: Reader, parameters: Mapping[str, str]) -> dict[str, Any]:
-    """proofs/validator {operator}: the epochs in which it last gave each proof (null: never), and its share of power."""
+    """proofs/validator {operator}: when it last gave each proof (an epoch; null: never), and its share of power."""
     operator = address_parameter(parameters, "operator")
     last = given(reader, operator)
     return {

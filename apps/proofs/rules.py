@@ -1,4 +1,6 @@
-"""What proofs do: they are checked against the epoch's challenge and recorded; an epoch's end settles the next beacon."""
+"""What proofs do: each is checked against the epoch's challenge and recorded; its end settles the next beacon."""
+
+from itertools import pairwise
 
 from msgspec.structs import replace
 
@@ -52,7 +54,7 @@ def give_space(context: Context, message: Space) -> None:
     if message.k < least:
         raise Refused(Reason.BAD_SPACE, f"the chain asks for plots of k = {least} at least, not {message.k}")
     numbers = [one.number for one in message.proofs]
-    if any(one >= other for one, other in zip(numbers, numbers[1:], strict=False)):
+    if any(one >= other for one, other in pairwise(numbers)):
         raise Refused(Reason.BAD_ARGUMENT, "the proofs are not in rising order of their challenges")
     plot = plot_id(context.block.chain_id, account, message.index)
     challenge = beacon(state)

@@ -54,6 +54,8 @@ class Status(Shape, frozen=True):
     mempool_transactions: int
     mempool_bytes: Decimal
     started_at: Decimal
+    difficulty: int
+    """Leading zero bits that the hashcash of a transaction needs whose anchor is `block_id`."""
 
 
 class ValidatorView(Shape, frozen=True):

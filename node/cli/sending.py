@@ -15,6 +15,7 @@ from node.amounts import format_amount
 from node.api.shapes import Submission
 from node.cli.accounts import account_of, address_named, amount_of, chain_point, coins_of, native_amount
 from node.cli.passwords import PasswordFile, read_password
+from node.cli.progress import hashcash
 from node.cli.session import Session, command, option
 from node.client import Client
 from node.home import write_file
@@ -83,6 +84,9 @@ _FAMILY: Final = {
         help="Such as 0.01nxs; by default the least.", rich_help_panel="Sending")], ""),
     "gas": option("gas", Annotated[int, typer.Option(
         min=0, help="Gas wanted; by default what it costs.", rich_help_panel="Sending")], 0),
+    "sponsor": option("sponsor", Annotated[str, typer.Option(
+        help="Name of a stored key that signs too, and whose space record stands for the sender's.",
+        rich_help_panel="Sending")], ""),
     "wait": option("wait", Annotated[bool, typer.Option(
         "--wait/--no-wait", help="Wait until it is in a block.", rich_help_panel="Sending")], True),
     "timeout": option("timeout", Annotated[float, typer.Option(
@@ -104,7 +108,8 @@ def _send(build: Build, session: Session, shared: Mapping[str, Any], values: Map
     fee = native_amount(shared["fee"]) if shared["fee"] else None
     with Client(session.url) as client:
         parts = build(Sending(session, client, entry), **values)
-        draft = _draft(client, entry, parts, shared["gas"] or None, fee)
+        sponsor = store.entry(shared["sponsor"]) if shared["sponsor"] else None
+        draft = _draft(session, client, entry, parts, shared["gas"] or None, fee, sponsor)
         if shared["draft"] is not None:
             save_draft(shared["draft"], DraftFile(
                 _DRAFT_FORMAT, encode_address(entry.address), entry.public_key, draft.accounts[0].registered,
@@ -114,21 +119,30 @@ def _send(build: Build, session: Session, shared: Mapping[str, Any], values: Map
             return
         if entry.scheme == Scheme.MULTISIG.name.lower():
             raise Refused(Reason.USAGE, f"{entry.name!r} is a multi-signature account: add --draft FILE")
-        opened = store.open(entry.name, read_password(shared["password_file"], f"key {entry.name}"))
-        signed = sign_draft(draft, {entry.address: opened.key})
+        keys = {
+            one.address: store.open(one.name, read_password(shared["password_file"], f"key {one.name}")).key
+            for one in (entry, sponsor) if one is not None
+        }
+        signed = sign_draft(draft, keys)
         submit(session, client, signed.raw, signed.fee, wait=shared["wait"], timeout=shared["timeout"])
 
 
 def _draft(
-    client: Client, entry: KeyEntry, parts: Sequence[Message] | Sequence[Output], gas: int | None, fee: int | None
+    session: Session, client: Client, entry: KeyEntry, parts: Sequence[Message] | Sequence[Output], gas: int | None,
+    fee: int | None, sponsor: KeyEntry | None,
 ) -> Draft:
     point = chain_point(client)
     account, nonce = account_of(client, entry)
+    cosigner = None if sponsor is None else account_of(client, sponsor)[0]
     messages = [part for part in parts if isinstance(part, Message)]
-    if messages:
-        return draft_call(point, account, nonce, messages, gas=gas, fee=fee)
-    outputs = [part for part in parts if not isinstance(part, Message)]
-    return draft_transfer(point, [account], coins_of(client, entry.address), outputs, fee=fee)
+    with hashcash(session, point.difficulty) as progress:
+        if messages:
+            return draft_call(
+                point, account, nonce, messages, gas=gas, fee=fee, sponsor=cosigner, progress=progress
+            )
+        outputs = [part for part in parts if not isinstance(part, Message)]
+        coins = coins_of(client, entry.address)
+        return draft_transfer(point, [account], coins, outputs, fee=fee, sponsor=cosigner, progress=progress)
 
 
 def submit(session: Session, client: Client, raw: bytes, fee: int, *, wait: bool, timeout: float) -> None:
