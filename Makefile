@@ -4,7 +4,7 @@
 #   make test    every test, the real processes included
 #   make check   lint, types, layers and the fast tests
 #   make bench   measure; one JSON line a figure
-#   make sim     a seeded simulation of the consensus core in memory
+#   make sim     whole networks of production nodes, simulated from seeds (SEED, RUNS, NODES, HEIGHTS, FAULTS)
 #   make clean   remove everything that was made here
 
 SHELL := /bin/sh
@@ -16,7 +16,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made-$(shell cksum < pyproject.toml | tr -s ' ' '-')
 SEED ?= 1
-RUNS ?= 6
+RUNS ?= 20
+NODES ?= 4
+HEIGHTS ?= 100
+FAULTS ?= all
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -58,7 +61,7 @@ bench: venv
 	@$(BIN)/nexus bench all
 
 sim: venv
-	@$(BIN)/python -m tests.consensus.simulate --seed $(SEED) --runs $(RUNS)
+	@$(BIN)/nexus sim --seed $(SEED) --seeds $(RUNS) --nodes $(NODES) --heights $(HEIGHTS) --faults $(FAULTS)
 
 clean:
 	@rm -rf $(VENV) build dist .make bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
