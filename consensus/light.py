@@ -9,6 +9,7 @@ The checks run from cheap to dear, those of sizes that an attacker chooses last:
 set, so nothing is verified against it before its hash fits. The new header's own > 2/3 comes before the 1/3 overlap.
 """
 
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -142,6 +143,102 @@ def middle_height(trusted: Height, new: Height) -> Height:
     if new <= trusted + 1:
         raise Refused(Reason.UNTRUSTED, f"no header lies between {trusted} and {new}")
     return Height((trusted + new) // 2)
+
+
+def skip(
+    trusted: LightBlock, target: Height, now: int, params: TrustParams, verifier: Verifier
+) -> Generator[Height, LightBlock, tuple[LightBlock, ...]]:
+    """Go from a trusted block to a height by bisection: yields heights that it needs, is sent their light blocks.
+
+    Args:
+        trusted: verified before.
+        target: a greater height.
+        now: our clock in ms since 1970.
+        params: what is safe.
+        verifier: checks signatures.
+
+    Returns:
+        The verified blocks after `trusted`, rising, the last one of height `target`.
+
+    Raises:
+        Refused: as `verify_light`; WRONG_HEIGHT if it is sent a block that it did not ask for.
+    """
+    way: list[LightBlock] = []
+    pending = [(yield from _asked(target))]
+    while pending:
+        try:
+            verify_light(trusted, pending[-1], now, params, verifier)
+        except Refused as refused:
+            if refused.reason is not Reason.UNTRUSTED:
+                raise
+            pending.append((yield from _asked(middle_height(trusted.height, pending[-1].height))))
+            continue
+        trusted = pending.pop()
+        way.append(trusted)
+    return tuple(way)
+
+
+def _asked(height: Height) -> Generator[Height, LightBlock, LightBlock]:
+    block = yield height
+    if block.height != height:
+        raise Refused(Reason.WRONG_HEIGHT, f"asked for header {height}, got {block.height}")
+    return block
+
+
+def verify_run(
+    trusted: LightBlock, headers: Sequence[Header], last: LightBlock, params: TrustParams, verifier: Verifier
+) -> None:
+    """Check every header after a trusted block up to one that is signed, without regard to age.
+
+    For the way from a genesis that is older than the trust period. Each header holds its predecessor's id, so the
+    signatures under the last one are enough while the set stays the same: a run ends, at the latest, where a header
+    names another set as the next.
+
+    Args:
+        trusted: verified before.
+        headers: of the heights after it, none left out.
+        last: the last of them, with its commit and validators.
+        params: what is safe; the trust period is not looked at.
+        verifier: checks signatures.
+
+    Raises:
+        Refused: BAD_HEADER, BAD_TIME, WRONG_HEIGHT, and those of `check_light_block`.
+    """
+    if not headers or last.header != headers[-1]:
+        raise Refused(Reason.BAD_HEADER, "the signed header is not the last of the run")
+    for before, header in pairwise((trusted.header, *headers)):
+        if header.height != before.height + 1:
+            raise Refused(Reason.WRONG_HEIGHT, f"header {header.height} stands where {before.height + 1} belongs")
+        if header.previous != before.block_id or header.validators_hash != before.next_validators_hash:
+            raise Refused(Reason.BAD_HEADER, f"header {header.height} does not follow the one before")
+        if header.time <= before.time:
+            raise Refused(Reason.BAD_TIME, f"the time of header {header.height} does not rise")
+    if any(header.next_validators_hash != headers[0].validators_hash for header in headers[:-1]):
+        raise Refused(Reason.BAD_HEADER, "the set changes within the run, where nobody signs")
+    check_light_block(last, params.chain_id, verifier)
+
+
+def run_length(headers: Sequence[Header]) -> int:
+    """Return how many of these headers, each the next of the one before, `verify_run` takes at once."""
+    for count, header in enumerate(headers, start=1):
+        if header.next_validators_hash != headers[0].validators_hash:
+            return count
+    return len(headers)
+
+
+def check_earlier(trusted: Header, earlier: Sequence[Header]) -> None:
+    """Check headers below a trusted one: each is the one whose id the header above it holds.
+
+    Args:
+        trusted: verified before.
+        earlier: falling heights from `trusted.height - 1` on.
+
+    Raises:
+        Refused: BAD_HEADER.
+    """
+    for above, header in pairwise((trusted, *earlier)):
+        if header.height != above.height - 1 or header.block_id != above.previous:
+            raise Refused(Reason.BAD_HEADER, f"header {above.height} does not follow the header {header.height}")
 
 
 def conflict(one: LightBlock, other: LightBlock) -> bool:

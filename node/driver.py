@@ -17,6 +17,7 @@ from typing import Final, Literal
 import trio
 
 from consensus.effects import Signer, SignProposal, SignVote, Verifier
+from consensus.types import Evidence
 from crypto.errors import Reason, Refused
 from node.actions import (
     Action,
@@ -47,7 +48,8 @@ from p2p.network import (
     PeerId,
     RequestReceived,
 )
-from p2p.wire import batch_codec
+from p2p.wire import EvidenceMessage, batch_codec
+from state.encoding import encode
 
 Event = Callable[[int], list[Action]]
 """Something for the core, given the time in ms."""
@@ -144,6 +146,10 @@ class Driver:
         for event, _ in done:
             await event.wait()
         return tuple(result for _, results in done for result in results)
+
+    def accuse(self, evidence: Evidence) -> None:
+        """Hand evidence to the core as if a peer had told it; nobody is let go of if it proves nothing."""
+        self._post(partial(self._core.consensus_frame, PeerId(b""), encode(EvidenceMessage(evidence))))
 
     # ---- the loop
 

@@ -32,7 +32,7 @@ async def light(stage: Stage, company: Company) -> None:
     node = ["--node", company.network.members[1].url, "--chain-id", chain_id]
     record = company.network.root / "answer"
     stage.tell(f"nexus light query balance {alice.text[:16]}... --chain-id {chain_id[:12]}...")
-    answer = await nexus("light", "query", "balance", alice.text, *node, "--save", str(record))
+    answer = await nexus("light", "query", "balance", alice.text, *node, "--export", str(record))
     proof = answer["verified"]
     power = f"{proof['power']} of {proof['total_power']} power"
     outcome = f"{proof['signatures']} signatures with {power}, block {proof['height']}"

@@ -6,42 +6,25 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from crypto.address import decode_address, encode_address
+from consensus.evidence import height_of
+from consensus.types import Evidence
+from crypto.address import encode_address
 from crypto.errors import Reason, Refused
 from node.api import methods, shapes, views
-from node.api.text import LATEST, Decimal, asset_from, hash_from
+from node.api.state_answers import STATE_ANSWERS, address_from, height_from, txid_from
+from node.api.text import LATEST, Decimal
 from node.service import NodeService
-from state import ledger
 from state.columns import Location
-from state.encoding import encode
+from state.encoding import Codec, encode
 from state.genesis_json import genesis_to_json
-from state.records import asset_text
 from state.transaction import OutPoint, decode_transaction
-from state.types import MAX_INT, NATIVE, Address, Height, TxId
+from state.types import MAX_INT, Height, TxId
 
-NATIVE_SYMBOL: Final = "NXS"
-NATIVE_DECIMALS: Final = 6
-
-
-def _address(text: str) -> Address:
-    return Address(decode_address(text))
-
-
-def _txid(text: str) -> TxId:
-    return TxId(hash_from(text))
-
-
-def _height(text: str) -> Height | None:
-    """Return a height, None for the latest."""
-    if text == LATEST:
-        return None
-    if not text.isdecimal() or not text.isascii() or int(text) > MAX_INT:
-        raise Refused(Reason.BAD_ARGUMENT, f"{text!r} is no height")
-    return Height(int(text))
+_evidence_codec: Final[Codec[Evidence]] = Codec(Evidence)  # type: ignore[arg-type]
 
 
 def _block_height(service: NodeService, text: str) -> Height:
-    height = _height(text)
+    height = height_from(text)
     return service.height if height is None else height
 
 
@@ -59,11 +42,6 @@ def genesis(service: NodeService, ask: methods.GetGenesis) -> shapes.GenesisView
     return shapes.GenesisView(chain_id=service.chain_id.hex(), document=document, raw=encode(service.genesis))
 
 
-def params(service: NodeService, ask: methods.GetParams) -> shapes.ParamsView:
-    """Answer `params`."""
-    return views.params_view(service.chain.view.params, service.genesis)
-
-
 def peers(service: NodeService, ask: methods.GetPeers) -> shapes.PeersView:
     """Answer `peers`."""
     return shapes.PeersView(peers=[views.peer_view(peer) for peer in service.peers()])
@@ -76,13 +54,6 @@ def mempool(service: NodeService, ask: methods.GetMempool) -> shapes.MempoolView
         transactions=now.mempool_transactions, bytes=Decimal(now.mempool_bytes),
         txids=[txid.hex() for txid in service.pending(ask.limit)],
     )
-
-
-def validators(service: NodeService, ask: methods.GetValidators) -> shapes.ValidatorsView:
-    """Answer `validators`."""
-    wanted = _height(ask.height)
-    height = Height(service.height + 1) if wanted is None else wanted
-    return views.validators_view(height, service.validators(height))
 
 
 def block(service: NodeService, ask: methods.GetBlock) -> shapes.BlockView:
@@ -143,64 +114,31 @@ async def _settled(service: NodeService, result: shapes.Submission, deadline: fl
     if not waits:
         return result
     try:
-        receipt = await service.wait_committed(_txid(result.txid), max(0.0, deadline - trio.current_time()))
+        receipt = await service.wait_committed(txid_from(result.txid), max(0.0, deadline - trio.current_time()))
     except Refused as refused:
         return shapes.Submission(txid=result.txid, reason=refused.reason.value, detail=refused.detail)
     return shapes.Submission(txid=result.txid, reason="", detail="", receipt=views.receipt_view(receipt))
 
 
+def report_evidence(service: NodeService, ask: methods.ReportEvidence) -> shapes.Reported:
+    """Answer `report_evidence`."""
+    evidence = _evidence_codec.decode(ask.evidence)
+    is_news = service.report(evidence)
+    return shapes.Reported(
+        validator=encode_address(evidence.validator), height=Decimal(height_of(evidence)), known=not is_news
+    )
+
+
 def transaction(service: NodeService, ask: methods.GetTransaction) -> shapes.TransactionView:
     """Answer `transaction`."""
-    found = service.transaction(_txid(ask.txid))
+    found = service.transaction(txid_from(ask.txid))
     place = None if found.location is None else (found.location.height, found.location.index)
     return views.transaction_view(decode_transaction(found.raw), place)
 
 
 def receipt(service: NodeService, ask: methods.GetReceipt) -> shapes.ReceiptAnswer:
     """Answer `receipt`."""
-    return views.receipt_answer(service.proven_receipt(_txid(ask.txid)))
-
-
-def account(service: NodeService, ask: methods.GetAccount) -> shapes.AccountView:
-    """Answer `account`."""
-    address = _address(ask.address)
-    key = ledger.public_key(service.reader(), address) or b""
-    return shapes.AccountView(
-        address=encode_address(address), nonce=Decimal(service.nonce(address)),
-        pending_nonce=Decimal(service.next_nonce(address)), scheme=views.scheme_name(key), public_key=key,
-        balance=Decimal(service.balance(address, NATIVE)),
-    )
-
-
-def balance(service: NodeService, ask: methods.GetBalance) -> shapes.BalanceView:
-    """Answer `balance`."""
-    address, asset, height = _address(ask.address), asset_from(ask.asset), _height(ask.height)
-    reader = service.reader(height)
-    return shapes.BalanceView(
-        address=ask.address, asset=ask.asset, amount=Decimal(ledger.balance(reader, address, asset)),
-        frozen=ledger.is_frozen(reader, address, asset), height=Decimal(service.height if height is None else height),
-    )
-
-
-def allowance(service: NodeService, ask: methods.GetAllowance) -> shapes.AllowanceView:
-    """Answer `allowance`."""
-    owner, spender, asset = _address(ask.owner), _address(ask.spender), asset_from(ask.asset)
-    height = _height(ask.height)
-    amount = ledger.allowance(service.reader(height), owner, spender, asset)
-    return shapes.AllowanceView(
-        owner=ask.owner, spender=ask.spender, asset=ask.asset, amount=Decimal(amount),
-        height=Decimal(service.height if height is None else height),
-    )
-
-
-def locks(service: NodeService, ask: methods.GetLocks) -> shapes.LocksView:
-    """Answer `locks`."""
-    address, reader = _address(ask.address), service.reader()
-    held = [(identity, ledger.lock(reader, address, identity)) for identity in ledger.lock_ids(reader, address)]
-    return shapes.LocksView(
-        address=ask.address, height=Decimal(service.height),
-        locks=[views.lock_view(identity, lock) for identity, lock in held if lock is not None],
-    )
+    return views.receipt_answer(service.proven_receipt(txid_from(ask.txid)))
 
 
 def outputs(service: NodeService, ask: methods.GetOutputs) -> shapes.OutputsView:
@@ -209,8 +147,8 @@ def outputs(service: NodeService, ask: methods.GetOutputs) -> shapes.OutputsView
     if ask.after:
         if len(ask.after) != 72:
             raise Refused(Reason.BAD_ARGUMENT, "`after` is the `next` of the list before")
-        after = OutPoint(_txid(ask.after[:64]), int(ask.after[64:], 16))
-    found = service.outputs_of(_address(ask.address), ask.limit, after)
+        after = OutPoint(txid_from(ask.after[:64]), int(ask.after[64:], 16))
+    found = service.outputs_of(address_from(ask.address), ask.limit, after)
     last = found[-1][0] if len(found) == ask.limit else None
     return shapes.OutputsView(
         outputs=[views.output_view(outpoint, output) for outpoint, output in found], height=Decimal(service.height),
@@ -225,7 +163,7 @@ def transactions_of(service: NodeService, ask: methods.GetTransactionsOf) -> sha
         if len(ask.before) != 24 or int(ask.before[:16], 16) > MAX_INT:
             raise Refused(Reason.BAD_ARGUMENT, "`before` is the `next` of the list before")
         before = Location(Height(int(ask.before[:16], 16)), int(ask.before[16:], 16))
-    found = service.transactions_of(_address(ask.address), ask.limit, before)
+    found = service.transactions_of(address_from(ask.address), ask.limit, before)
     last = found[-1] if len(found) == ask.limit else None
     return shapes.TransactionRefs(
         transactions=[
@@ -235,53 +173,40 @@ def transactions_of(service: NodeService, ask: methods.GetTransactionsOf) -> sha
     )
 
 
-def asset(service: NodeService, ask: methods.GetAsset) -> shapes.AssetView:
-    """Answer `asset`."""
-    identity, reader = asset_from(ask.asset), service.reader()
-    supply = Decimal(ledger.supply(reader, identity))
-    if identity == NATIVE:
-        return shapes.AssetView(
-            asset=asset_text(NATIVE), symbol=NATIVE_SYMBOL, decimals=NATIVE_DECIMALS, issuer=None, mintable=False,
-            burnable=False, freezable=False, supply=supply,
-        )
-    found = ledger.asset(reader, identity)
-    if found is None:
-        raise Refused(Reason.UNKNOWN_ASSET, f"there is no asset {ask.asset}")
-    return shapes.AssetView(
-        asset=ask.asset, symbol=found.symbol, decimals=found.decimals, issuer=encode_address(found.issuer),
-        mintable=found.mintable, burnable=found.burnable, freezable=found.freezable, supply=supply,
-    )
-
-
-def output(service: NodeService, ask: methods.GetOutput) -> shapes.OutputView:
-    """Answer `output`."""
-    outpoint = OutPoint(_txid(ask.txid), ask.index)
-    found = ledger.output(service.reader(), outpoint)
-    if found is None:
-        raise Refused(Reason.OUTPUT_NOT_FOUND, f"there is no unspent output {ask.txid}:{ask.index}")
-    return views.output_view(outpoint, found)
-
-
 def proof(service: NodeService, ask: methods.GetProof) -> shapes.ProofView:
     """Answer `proof`."""
-    height, made = service.prove(bytes.fromhex(ask.key), _height(ask.height))
+    height, made = service.prove(bytes.fromhex(ask.key), height_from(ask.height))
     return shapes.ProofView(height=Decimal(height), key=ask.key, proof=encode(made))
 
 
-def query(service: NodeService, ask: methods.QueryModule) -> shapes.QueryAnswer:
-    """Answer `query`."""
-    height = _height(ask.height)
-    value = service.query(ask.name, ask.parameters, height)
-    return shapes.QueryAnswer(
-        name=ask.name, height=Decimal(service.height if height is None else height), value=views.json_text(value)
+def headers(service: NodeService, ask: methods.GetHeaders) -> shapes.HeadersView:
+    """Answer `headers`."""
+    first = _block_height(service, ask.first)
+    count = min(ask.limit, max(1, service.height - first + 1))
+    return shapes.HeadersView(
+        first=Decimal(first),
+        headers=[encode(service.header(Height(height))) for height in range(first, first + count)],
     )
+
+
+def from_state(service: NodeService, method: methods.Method, ask: Any) -> Any:
+    """Answer a question that the state alone decides: at its height, if it names one, else at the last."""
+    # The height of `validators` is that of a vote: who votes stands in the present state.
+    voted = isinstance(ask, methods.GetValidators)
+    height = None if voted else height_from(getattr(ask, "height", LATEST))
+    reader = service.reader(height)
+    answer = STATE_ANSWERS[method.name](reader, service.height if height is None else height, ask, service.genesis)
+    if isinstance(answer, shapes.AccountView):
+        address = address_from(answer.address)
+        return msgspec.structs.replace(answer, pending_nonce=Decimal(service.next_nonce(address)))
+    return answer
 
 
 Answer = Callable[[NodeService, Any], Any]
 
 _SYNCHRONOUS: Final[tuple[Answer, ...]] = (
-    status, genesis, params, peers, mempool, validators, block, header, commit, light_block, transaction, receipt,
-    account, balance, allowance, locks, outputs, transactions_of, asset, output, proof, query,
+    status, genesis, peers, mempool, block, header, headers, commit, light_block, report_evidence, transaction, receipt,
+    outputs, transactions_of, proof,
 )
 ANSWERS: Final[dict[str, Answer]] = {function.__name__: function for function in _SYNCHRONOUS}
 
@@ -290,4 +215,6 @@ async def answer(service: NodeService, method: methods.Method, ask: Any) -> Any:
     """Return the answer to a question. Raises Refused."""
     if isinstance(ask, methods.Submit):
         return await submit(service, ask)
+    if method.name in STATE_ANSWERS:
+        return from_state(service, method, ask)
     return ANSWERS[method.name](service, ask)

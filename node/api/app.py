@@ -1,6 +1,6 @@
 """The ASGI application: REST under /v1, JSON-RPC at /rpc, events at /ws, and the document that describes them."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from crypto.errors import Reason, Refused
@@ -46,31 +46,47 @@ def make_app(service: NodeService, heights: Heights) -> Starlette:
     async def socket(websocket: WebSocket) -> None:
         await follow(websocket, service, heights)
 
-    routes: list[Route | WebSocketRoute] = [
-        Route(method.path, _endpoint(service, method), methods=[method.verb]) for method in METHODS
+    async def asked(method: Method, ask: Any) -> Any:
+        return await answer(service, method, ask)
+
+    def health() -> Health:
+        status = service.status()
+        ready = not status.catching_up and status.best_height - status.height < _LATE
+        return Health(ready=ready, height=Decimal(status.height))
+
+    return application(asked, health, [WebSocketRoute("/ws", socket)])
+
+
+def application(asked: rpc.Asked, health: Callable[[], Health], more: Sequence[BaseRoute] = ()) -> Starlette:
+    """Return the application over whatever answers the questions of the table: REST, JSON-RPC, health, OpenAPI.
+
+    Args:
+        asked: answers one checked question, or raises Refused.
+        health: how whatever answers is doing.
+        more: further routes.
+    """
+    routes: list[BaseRoute] = [
+        Route(method.path, _endpoint(asked, method), methods=[method.verb]) for method in METHODS
     ]
     routes += [
-        Route("/rpc", _rpc_endpoint(service), methods=["POST"]),
-        Route("/health", _health_endpoint(service, must_be_ready=False), methods=["GET"]),
-        Route("/ready", _health_endpoint(service, must_be_ready=True), methods=["GET"]),
+        Route("/rpc", _rpc_endpoint(asked), methods=["POST"]),
+        Route("/health", _health_endpoint(health, must_be_ready=False), methods=["GET"]),
+        Route("/ready", _health_endpoint(health, must_be_ready=True), methods=["GET"]),
         Route("/openapi.json", _document, methods=["GET"]),
-        WebSocketRoute("/ws", socket),
+        *more,
     ]
     handlers: Any = {HTTPException: _http_error, Refused: _refusal, Exception: _fault}
     return Starlette(routes=routes, exception_handlers=handlers)
 
 
-def _endpoint(service: NodeService, method: Method) -> Endpoint:
+def _endpoint(asked: rpc.Asked, method: Method) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        return _reply(await answer(service, method, await _question(method, request)))
+        return _reply(await asked(method, await _question(method, request)))
 
     return endpoint
 
 
-def _rpc_endpoint(service: NodeService) -> Endpoint:
-    async def asked(method: Method, ask: Any) -> Any:
-        return await answer(service, method, ask)
-
+def _rpc_endpoint(asked: rpc.Asked) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         _no_query(request)
         reply = await rpc.handle(await _body(request, JSON), asked)
@@ -79,13 +95,11 @@ def _rpc_endpoint(service: NodeService) -> Endpoint:
     return endpoint
 
 
-def _health_endpoint(service: NodeService, *, must_be_ready: bool) -> Endpoint:
+def _health_endpoint(health: Callable[[], Health], *, must_be_ready: bool) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         _no_query(request)
-        status = service.status()
-        ready = not status.catching_up and status.best_height - status.height < _LATE
-        value = Health(ready=ready, height=Decimal(status.height))
-        return _reply(value, 503 if must_be_ready and not ready else 200)
+        value = health()
+        return _reply(value, 503 if must_be_ready and not value.ready else 200)
 
     return endpoint
 

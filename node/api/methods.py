@@ -69,6 +69,13 @@ class GetHeader(Ask[shapes.HeaderView], frozen=True):
     height: HeightText
 
 
+class GetHeaders(Ask[shapes.HeadersView], frozen=True):
+    """Headers from a height on, at most `limit`, in canonical bytes for a light client."""
+
+    first: HeightText
+    limit: Limit = MAX_LISTED
+
+
 class GetCommit(Ask[shapes.CommitView], frozen=True):
     """The commit for a height."""
 
@@ -87,6 +94,12 @@ class Submit(Ask[shapes.Submitted], frozen=True):
     transactions: Annotated[list[Annotated[bytes, Meta(min_length=1)]], Meta(min_length=1, max_length=MAX_SUBMITTED)]
     wait: Literal["accepted", "committed"] = "accepted"
     timeout: Annotated[int, Meta(ge=1, le=120_000)] = 15_000
+
+
+class ReportEvidence(Ask[shapes.Reported], frozen=True):
+    """Hand in proof that a validator broke the rules (consensus.types.Evidence, canonical bytes)."""
+
+    evidence: Annotated[bytes, Meta(min_length=1)]
 
 
 class GetTransaction(Ask[shapes.TransactionView], frozen=True):
@@ -203,9 +216,11 @@ METHODS: Final = (
     _get("validators", GetValidators, shapes.ValidatorsView, "/v1/validators"),
     _get("block", GetBlock, shapes.BlockView, "/v1/blocks/{height}"),
     _get("header", GetHeader, shapes.HeaderView, "/v1/blocks/{height}/header"),
+    _get("headers", GetHeaders, shapes.HeadersView, "/v1/headers/{first}"),
     _get("commit", GetCommit, shapes.CommitView, "/v1/blocks/{height}/commit"),
     _get("light_block", GetLightBlock, shapes.LightBlockView, "/v1/blocks/{height}/light"),
     Method("submit", Submit, shapes.Submitted, "POST", "/v1/transactions"),
+    Method("report_evidence", ReportEvidence, shapes.Reported, "POST", "/v1/evidence"),
     _get("transaction", GetTransaction, shapes.TransactionView, "/v1/transactions/{txid}"),
     _get("receipt", GetReceipt, shapes.ReceiptAnswer, "/v1/transactions/{txid}/receipt"),
     _get("account", GetAccount, shapes.AccountView, "/v1/accounts/{address}"),

@@ -7,6 +7,7 @@ from typing import Final
 import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve
+from starlette.applications import Starlette
 
 from crypto.errors import Reason, Refused
 from node.api.app import make_app
@@ -35,6 +36,22 @@ async def serve_api(
         Refused: PORT_IN_USE, BAD_CONFIG (an address that this machine does not have).
     """
     listener = bind_socket(host, port)
+    heights = Heights(service)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(heights.run)
+        await serve_application(make_app(service, heights), listener, task_status=task_status)
+
+
+async def serve_application(
+    app: Starlette, listener: socket.socket, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serve any application until cancelled, as `serve_api` does the node's.
+
+    Args:
+        app: what answers.
+        listener: from `bind_socket`; it is taken over and closed.
+        task_status: trio's; the port is reported as started.
+    """
     config = Config()
     # Hypercorn takes the descriptor over and closes it.
     config.bind = [f"fd://{listener.detach()}"]
@@ -47,10 +64,8 @@ async def serve_api(
     config.keep_alive_max_requests = 100_000
     config.graceful_timeout = 1.0
     config.backlog = BACKLOG
-    heights = Heights(service)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(heights.run)
-        binds = await nursery.start(serve, make_app(service, heights), config)
+        binds = await nursery.start(serve, app, config)
         task_status.started(int(binds[0].rpartition(":")[2]))
 
 

@@ -97,6 +97,13 @@ class HeaderView(Shape, frozen=True):
     beacon: Hex32
 
 
+class HeadersView(Shape, frozen=True):
+    """Headers of rising heights from `first` on, each in canonical bytes (consensus.types.Header)."""
+
+    first: Decimal
+    headers: list[bytes]
+
+
 class CommitSignatureView(Shape, frozen=True):
     """One precommit, by index into the height's validators."""
 
@@ -167,6 +174,14 @@ class ReceiptAnswer(Shape, frozen=True):
     proof_size: Index32
     """Number of receipts in the block."""
     proof_path: list[bytes]
+
+
+class Reported(Shape, frozen=True):
+    """Evidence was taken: the accused, and when. `known` if the node had it already."""
+
+    validator: AddressText
+    height: Decimal
+    known: bool
 
 
 class TransactionView(Shape, frozen=True):

@@ -214,6 +214,52 @@ def test_a_validator_is_recovered_from_its_words(tmp_path: Path) -> None:
     assert not any(first["phrase"].split()[0] in path.read_text() for path in (tmp_path / "a" / "keys").iterdir())
 
 
+async def test_an_operator_plans_an_upgrade_and_takes_it_back(tmp_path: Path) -> None:
+    async with desk(tmp_path) as run:
+        plan = ("upgrade", "plan", "2", "--height", "500", "--name", "nexus 2.0")
+        await run.send(*plan)
+        asked = (await run("query", "upgrade")).value
+        assert (asked["version"], asked["scheduled"]) == ("1", {"version": "2", "height": "500", "name": "nexus 2.0"})
+        assert [one["height"] for one in asked["approvals"]] == ["500"]
+        await run("keys", "add", "other", "--key-cost", "quick")
+        await run.send("transfer", "other", "5nxs")
+        assert (await run("tx", *plan, "--from", "other")).reason == Reason.UNKNOWN_VALIDATOR
+        await run.send("upgrade", "withdraw")
+        assert (await run("query", "upgrade")).value["scheduled"] == {}
+
+
+async def test_a_genesis_is_exported_checked_and_joined(tmp_path: Path) -> None:
+    async with desk(tmp_path) as run:
+        await run("keys", "add", "bob", "--key-cost", "quick")
+        await run.send("transfer", "bob", "5nxs")
+        height = run.service.height
+        home, chain_id = run.home, run.service.chain_id.hex()
+        assert nexus("--home", str(home), "genesis", "export").reason == Reason.HOME_IN_USE
+    file = tmp_path / "next.json"
+    words = ("genesis", "export", "--height", str(height), "--output-file", str(file), "--name", "next")
+    exported = nexus("--home", str(home), *words).value
+    assert exported["chain_id"] != chain_id
+    assert nexus("genesis", "hash", str(file)).value["chain_id"] == exported["chain_id"]
+    assert nexus("genesis", "validate", str(file)).value["name"] == "next"
+    assert nexus("--home", str(home), "genesis", "export", "--height", "999").reason == Reason.NOT_AVAILABLE
+    second = tmp_path / "second"
+    shutil.copytree(home / "keys", second / "keys", ignore=shutil.ignore_patterns("*.state"))
+    for name in ("config.toml", "genesis.json", "genesis.hash"):
+        shutil.copy(home / name, second / name)
+    shutil.copy(file, second / "genesis.json")
+    (second / "genesis.hash").write_text(exported["chain_id"] + "\n")
+    (second / "data").mkdir()
+    async with running(second) as run:
+        assert run.service.chain_id.hex() == exported["chain_id"]
+        assert (await run("query", "balance", "bob")).value["amount"] == str(5 * 10**6)
+        await run.send("transfer", "bob", "1nxs")
+        assert (await run("query", "balance", "bob")).value["amount"] == str(6 * 10**6)
+    text = json.loads(file.read_text())
+    text["carried"].pop()
+    file.write_text(json.dumps(text))
+    assert nexus("genesis", "validate", str(file)).reason == Reason.BAD_GENESIS
+
+
 async def test_a_key_is_rotated_and_the_account_stays(tmp_path: Path) -> None:
     async with desk(tmp_path) as run:
         await run("keys", "add", "bob", "--key-cost", "quick")
@@ -255,7 +301,7 @@ async def test_a_light_query_is_verified_and_a_changed_record_is_not(tmp_path: P
         paid = await run.send("transfer", "bob", "2nxs")
         await run.next_block()
         record = tmp_path / "answer"
-        light = (await run("light", "query", "balance", "bob", "--save", str(record))).value
+        light = (await run("light", "query", "balance", "bob", "--export", str(record))).value
         assert light["balance"] == "2nxs" and light["verified"]["power"] == light["verified"]["total_power"] == "10"
         assert (await run("light", "verify", str(record), "balance", "bob")).value["balance"] == "2nxs"
         receipt = (await run("light", "query", "receipt", paid["txid"])).value["receipt"]
@@ -267,14 +313,25 @@ async def test_a_light_query_is_verified_and_a_changed_record_is_not(tmp_path: P
         assert (await run("light", "query", "allowance", "operator", "bob")).value["amount"] == "0"
         header = (await run("query", "header", "1")).value
         trust = ("--trust-height", "1", "--trust-hash", header["block_id"])
-        assert (await run("light", "query", "balance", "bob", *trust)).value["verified"]["trusted"] == "block 1"
-        assert (await run("light", "status", *trust)).value["verified"]["signatures"] == 1
+        verified = (await run("light", "query", "balance", "bob", *trust)).value["verified"]
+        assert verified["trusted"].startswith("block 1 ") and verified["signatures"] == 1
+        assert (await run("light", "query", "header", *trust)).value["height"] > "1"
+        assert (await run("light", "status")).reason == Reason.HOME_MISSING
         wrong = (*trust[:3], "11" * 32)
         assert (await run("light", "query", "balance", "bob", *wrong)).reason == Reason.BAD_HEADER
         changed = bytearray(record.read_bytes())
         changed[len(changed) // 2] ^= 1
         record.write_bytes(changed)
         assert (await run("light", "verify", str(record), "balance", "bob")).code == 1
+        checkpoint = str(tmp_path / "checkpoint")
+        made = (await run("checkpoint", "export", checkpoint, "--height", "2")).value
+        assert (await run("checkpoint", "verify", checkpoint)).value["hash"] == made["hash"]
+        light = (await run("light", "query", "balance", "bob", "--checkpoint", checkpoint)).value
+        assert light["verified"]["trusted"].startswith("block 2 ") and light["amount"] == "2000000"
+        bent = Path(checkpoint).read_text().replace(made["hash"], "11" * 32)
+        Path(checkpoint).write_text(bent)
+        assert (await run("checkpoint", "verify", checkpoint)).reason == Reason.BAD_HEADER
+        assert (await run("light", "query", "balance", "bob", "--checkpoint", checkpoint)).reason == Reason.BAD_HEADER
 
 
 def test_a_home_is_made_once_and_is_private(tmp_path: Path) -> None:

@@ -1,55 +1,49 @@
 """Light queries against one untrusted node, and answers that were tampered with."""
 
 import random
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 import trio
 
 from consensus.signing import SchemeVerifier
+from crypto.address import encode_address
 from crypto.errors import Reason, Refused
+from node.api import methods
 from node.api.server import serve_api
-from node.client import AsyncClient, Client
-from node.light import (
-    GenesisRoot,
-    HeaderRoot,
-    LightAnswer,
-    Question,
-    RememberingVerifier,
-    Root,
-    answer_codec,
-    fetch,
-    verify_answer,
-)
+from node.cli.trust import clock
+from node.client import AsyncClient
+from node.light.answer import LightAnswer, RememberingVerifier, answer_codec, verify_answer
+from node.light.answering import Answered, ProvenAnswers, recorded_outcome
+from node.light.client import Surroundings
+from node.light.opening import Place, open_light
+from node.light.roots import GenesisRoot, HeaderRoot, Root
 from state.encoding import encode
 from state.genesis import genesis_hash
-from state.records import balance_key, decode_amount, nonce_key
-from state.types import NATIVE, Address, BlockId, Height, TxId
+from state.types import Address, BlockId, Height, TxId
 from tests.node.lab import Lab
 from tests.node.served import Served, served_node
 
 BOB = Address(b"\x07" * 32)
 NOBODY = Address(b"\x08" * 32)
-BALANCE = Question((balance_key(BOB, NATIVE),))
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
+BALANCE = methods.GetBalance(address=encode_address(BOB))
+REMEMBERING = RememberingVerifier(SchemeVerifier())
+"""Signatures that a flip did not touch are not verified again: their triple of key, message and bytes is the same."""
 
 
 def _young(folder: Path, size: int = 1) -> Lab:
     lab = Lab(folder, size=size)
-    lab.genesis = msgspec.structs.replace(lab.genesis, time=_now())
+    lab.genesis = msgspec.structs.replace(lab.genesis, time=clock())
     return lab
 
 
 @asynccontextmanager
-async def _paid(folder: Path, payments: int = 3) -> AsyncIterator[tuple[Served, TxId]]:
-    async with served_node(folder, _young(folder)) as served:
+async def _paid(folder: Path, payments: int = 3, lab: Lab | None = None) -> AsyncIterator[tuple[Served, TxId]]:
+    async with served_node(folder, lab or _young(folder)) as served:
         txid = b""
         for nonce in range(payments):
             signed = served.lab.pay(served.node, 0, nonce, BOB, 5)
@@ -62,80 +56,140 @@ async def _paid(folder: Path, payments: int = 3) -> AsyncIterator[tuple[Served, 
         yield served, TxId(txid)
 
 
-async def _fetch(served: Served, root: Root, question: Question) -> LightAnswer:
-    def ask() -> LightAnswer:
-        with Client(served.url) as client:
-            return fetch(client, root, question, _now(), RememberingVerifier(SchemeVerifier()), lambda _: None)
-
-    return await trio.to_thread.run_sync(ask)
+async def light(served: Served, root: Root, folder: Path | None = None) -> ProvenAnswers:
+    around = Surroundings(served.client, (), clock, REMEMBERING, lambda told: None)
+    place = Place(folder or Path("none"), root, keep=folder is not None)
+    return await open_light(place, around)
 
 
-def _reason(root: Root, question: Question, answer: LightAnswer, now: int | None = None) -> Reason:
+def reason_of(root: Root, answer: LightAnswer, now: int | None = None) -> Reason:
     with pytest.raises(Refused) as caught:
-        verify_answer(root, question, answer, now or _now(), SchemeVerifier())
+        verify_answer(root, answer, now or clock(), REMEMBERING)
     return caught.value.reason
+
+
+async def ask(answers: ProvenAnswers, question: methods.Ask[Any]) -> tuple[Answered, LightAnswer]:
+    answered = await answers.answer(question)
+    return answered, await answers.record(answered)
 
 
 async def test_values_are_proven_from_the_genesis_hash_alone(tmp_path: Path) -> None:
     async with _paid(tmp_path) as (served, txid):
         root = GenesisRoot(genesis_hash(served.lab.genesis))
-        question = Question((balance_key(BOB, NATIVE), balance_key(NOBODY, NATIVE), nonce_key(NOBODY)))
-        answer = await _fetch(served, root, question)
-        verified = verify_answer(root, question, answer_codec.decode(encode(answer)), _now(), SchemeVerifier())
-        assert verified.values[0] is not None and decode_amount(verified.values[0]) == 15
-        assert verified.values[1:] == (None, None)
-        assert (verified.signatures, verified.validators, verified.power, verified.total_power) == (1, 1, 10, 10)
-        assert verified.header.height == verified.height + 1
-        asked = Question(txid=txid)
-        verified = verify_answer(root, asked, await _fetch(served, root, asked), _now(), SchemeVerifier())
-        assert verified.receipt is not None and verified.receipt.txid == txid and verified.receipt.reason == ""
+        answers = await light(served, root)
+        answered, recorded = await ask(answers, BALANCE)
+        assert answered.outcome.unwrap().amount == 15
+        verified = verify_answer(root, answer_codec.decode(encode(recorded)), clock(), SchemeVerifier())
+        assert verified.header == answered.header
+        assert recorded_outcome(BALANCE, verified, served.lab.genesis) == answered.outcome
+        nobody, _ = await ask(answers, methods.GetAccount(address=encode_address(NOBODY)))
+        assert (nobody.outcome.unwrap().nonce, nobody.outcome.unwrap().balance) == (0, 0)
+        question = methods.GetReceipt(txid=txid.hex())
+        answered, recorded = await ask(answers, question)
+        receipt = answered.outcome.unwrap().receipt
+        assert (receipt.txid, receipt.reason) == (txid.hex(), "")
+        verified = verify_answer(root, answer_codec.decode(encode(recorded)), clock(), SchemeVerifier())
+        assert recorded_outcome(question, verified, served.lab.genesis).unwrap() == receipt
 
 
 async def test_values_are_proven_from_a_trusted_block(tmp_path: Path) -> None:
+    async with _paid(tmp_path) as (served, txid):
+        service = served.node.service
+        header = service.header(Height(service.height))
+        answers = await light(served, HeaderRoot(header.height, header.block_id))
+        answered, recorded = await ask(answers, BALANCE)
+        assert answered.outcome.unwrap().amount == 15 and len(recorded.blocks) == 1
+        # the receipt's block lies below the root of trust: its header is named by those above
+        answered, recorded = await ask(answers, methods.GetReceipt(txid=txid.hex()))
+        assert answered.header.height < header.height and recorded.earlier[-1] == answered.header
+        root = HeaderRoot(header.height, header.block_id)
+        assert verify_answer(root, recorded, clock(), REMEMBERING).header == answered.header
+
+
+async def test_every_question_that_can_be_proven_has_the_answer_of_the_node(tmp_path: Path) -> None:
+    async with _paid(tmp_path) as (served, txid):
+        answers = await light(served, GenesisRoot(genesis_hash(served.lab.genesis)))
+        payer = encode_address(served.lab.account(0).address)
+        questions: list[methods.Ask[Any]] = [
+            BALANCE, methods.GetAccount(address=payer), methods.GetLocks(address=payer), methods.GetParams(),
+            methods.GetAllowance(owner=payer, spender=BALANCE.address), methods.GetAsset(asset="unxs"),
+            methods.GetValidators(), methods.GetHeader(height="2"), methods.GetCommit(height="2"),
+            methods.GetLightBlock(height="3"), methods.GetHeaders(first="1", limit=3), methods.GetGenesis(),
+            methods.GetReceipt(txid=txid.hex()), methods.QueryModule(name="token/supply"),
+            methods.QueryModule(name="auth/account", parameters={"address": payer}),
+            methods.QueryModule(name="chain/params"),
+        ]
+        for question in questions:
+            proven = (await answers.answer(question)).outcome.unwrap()
+            told = await served.client.ask(question)
+            if hasattr(told, "height") and not isinstance(question, methods.GetHeader | methods.GetCommit):
+                told = msgspec.structs.replace(told, height=proven.height)
+            assert proven == told, question
+        unprovable: list[methods.Ask[Any]] = [
+            methods.GetPeers(), methods.GetMempool(), methods.GetBlock(height="2"), methods.GetOutputs(address=payer),
+            methods.GetTransactionsOf(address=payer),
+        ]
+        for question in unprovable:
+            with pytest.raises(Refused) as caught:
+                await answers.answer(question)
+            assert caught.value.reason is Reason.NOT_VERIFIABLE
+
+
+async def test_what_is_not_there_is_proven_too(tmp_path: Path) -> None:
     async with _paid(tmp_path) as (served, _):
-        header = served.node.service.header(Height(2))
-        root = HeaderRoot(Height(2), header.block_id)
-        answer = await _fetch(served, root, BALANCE)
-        verified = verify_answer(root, BALANCE, answer, _now(), SchemeVerifier())
-        assert verified.values[0] is not None and decode_amount(verified.values[0]) == 15
-        assert answer.genesis == () and answer.blocks[0].height == 2
-        tip = HeaderRoot(served.node.service.height, served.node.service.header(served.node.service.height).block_id)
-        assert len((await _fetch(served, tip, BALANCE)).blocks) == 1
+        answers = await light(served, GenesisRoot(genesis_hash(served.lab.genesis)))
+        absent: list[tuple[methods.Ask[Any], Reason]] = [
+            (methods.GetOutput(txid="ab" * 32, index=0), Reason.OUTPUT_NOT_FOUND),
+            (methods.GetAsset(asset="ab" * 32), Reason.UNKNOWN_ASSET),
+        ]
+        for question, reason in absent:
+            answered, recorded = await ask(answers, question)
+            assert answered.outcome.refused is not None and answered.outcome.refused.reason is reason
+            assert recorded.records and not any(record.proof.value for record in recorded.records)
 
 
 async def test_wrong_roots_and_questions_are_refused(tmp_path: Path) -> None:
     async with _paid(tmp_path) as (served, txid):
         root = GenesisRoot(genesis_hash(served.lab.genesis))
-        answer = await _fetch(served, root, BALANCE)
+        answers = await light(served, root)
+        _, answer = await ask(answers, BALANCE)
         header = answer.blocks[0].header
         other = GenesisRoot(type(root.chain_id)(b"\x01" * 32))
-        assert _reason(other, BALANCE, answer) is Reason.WRONG_CHAIN
-        assert _reason(HeaderRoot(Height(1), header.block_id), BALANCE, answer) is Reason.MALFORMED
-        bare = msgspec.structs.replace(answer, genesis=())
-        assert _reason(root, BALANCE, bare) is Reason.MALFORMED
-        assert _reason(HeaderRoot(Height(1), BlockId(b"\x02" * 32)), BALANCE, bare) is Reason.BAD_HEADER
-        assert _reason(HeaderRoot(Height(9), header.block_id), BALANCE, bare) is Reason.WRONG_HEIGHT
-        assert _reason(HeaderRoot(Height(1), header.block_id, 1), BALANCE, bare) is Reason.TRUST_EXPIRED
-        late = _now() + served.lab.genesis.security.trust_period + 1000
-        assert _reason(root, BALANCE, answer, late) is Reason.TRUST_EXPIRED
-        assert _reason(root, BALANCE, answer, header.time - 60_000) is Reason.BAD_TIME
-        assert _reason(root, Question((balance_key(NOBODY, NATIVE),)), answer) is Reason.BAD_PROOF
-        assert _reason(root, Question(), answer) is Reason.MALFORMED
-        assert _reason(root, Question(txid=txid), answer) is Reason.MALFORMED
-        receipt = await _fetch(served, root, Question(txid=txid))
-        assert _reason(root, Question(txid=TxId(bytes(32))), receipt) is Reason.BAD_PROOF
-
-
-async def test_an_old_genesis_is_no_root_of_trust(tmp_path: Path) -> None:
-    async with served_node(tmp_path) as served:  # the lab's own genesis is years old
-        signed = served.lab.pay(served.node, 0, 0, BOB, 5)
-        await served.client.submit_one(signed.raw, wait="committed")
+        assert reason_of(other, answer) is Reason.WRONG_CHAIN
+        assert reason_of(HeaderRoot(Height(1), BlockId(b"\x02" * 32)), answer) is Reason.BAD_HEADER
+        assert reason_of(HeaderRoot(Height(9), header.block_id), answer) is Reason.WRONG_HEIGHT
+        assert reason_of(HeaderRoot(Height(1), header.block_id, 1), answer) is Reason.TRUST_EXPIRED
+        late = clock() + served.lab.genesis.security.trust_period + 1000
+        assert reason_of(root, answer, late) is Reason.TRUST_EXPIRED
+        assert reason_of(root, answer, header.time - 60_000) is Reason.BAD_TIME
+        verified = verify_answer(root, answer, clock(), REMEMBERING)
+        wrong: list[methods.Ask[Any]] = [
+            methods.GetBalance(address=encode_address(NOBODY)), methods.GetReceipt(txid=txid.hex()),
+            methods.GetAllowance(owner=BALANCE.address, spender=BALANCE.address), methods.GetHeader(height="latest"),
+        ]
+        for question in wrong:
+            with pytest.raises(Refused) as caught:
+                recorded_outcome(question, verified, served.lab.genesis)
+            assert caught.value.reason is Reason.MALFORMED
+        _, receipt = await ask(answers, methods.GetReceipt(txid=txid.hex()))
         with pytest.raises(Refused) as caught:
-            await _fetch(served, GenesisRoot(genesis_hash(served.lab.genesis)), BALANCE)
+            verified = verify_answer(root, receipt, clock(), REMEMBERING)
+            recorded_outcome(methods.GetReceipt(txid="00" * 32), verified, served.lab.genesis)
+        assert caught.value.reason is Reason.MALFORMED
+
+
+async def test_an_old_genesis_is_no_root_of_trust_but_its_every_header_is(tmp_path: Path) -> None:
+    old = Lab(tmp_path, size=1)  # its genesis is years old
+    async with _paid(tmp_path, payments=1, lab=old) as (served, _):
+        chain_id = genesis_hash(served.lab.genesis)
+        with pytest.raises(Refused) as caught:
+            await light(served, GenesisRoot(chain_id))
         assert caught.value.reason is Reason.TRUST_EXPIRED
+        answers = await light(served, GenesisRoot(chain_id, every_header=True))
+        assert (await answers.answer(BALANCE)).outcome.unwrap().amount == 5
 
 
-async def _recorded(folder: Path) -> tuple[GenesisRoot, list[tuple[Question, bytes]], int]:
+async def _recorded(folder: Path) -> tuple[GenesisRoot, list[bytes], int]:
     """Answers of a chain with four validators: more than two thirds may sign, and a block holds several receipts."""
     lab = _young(folder, size=4)
     async with lab.nodes(range(4)) as nodes, trio.open_nursery() as nursery:
@@ -148,36 +202,33 @@ async def _recorded(folder: Path) -> tuple[GenesisRoot, list[tuple[Question, byt
                 while nodes[0].service.height <= nodes[0].service.receipt(payments[0].txid).height:
                     await trio.sleep(0.02)
             root = GenesisRoot(genesis_hash(lab.genesis))
-            questions = [BALANCE, Question(txid=payments[0].txid)]
-            recorded = [(one, encode(await _fetch(served, root, one))) for one in questions]
+            answers = await light(served, root)
+            questions: list[methods.Ask[Any]] = [BALANCE, methods.GetReceipt(txid=payments[0].txid.hex())]
+            recorded = [encode((await ask(answers, one))[1]) for one in questions]
         nursery.cancel_scope.cancel()
-    return root, recorded, _now()
+    return root, recorded, clock()
 
 
-REMEMBERING = RememberingVerifier(SchemeVerifier())
-"""Signatures that a flip did not touch are not verified again: their triple of key, message and bytes is the same."""
-
-
-def _check_flip(root: Root, question: Question, raw: bytes, place: int, mask: int, now: int) -> None:
+def _check_flip(root: Root, raw: bytes, place: int, mask: int, now: int) -> None:
     changed = bytearray(raw)
     changed[place] ^= mask
     with pytest.raises(Refused) as caught:
-        verify_answer(root, question, answer_codec.decode(bytes(changed)), now, REMEMBERING)
+        verify_answer(root, answer_codec.decode(bytes(changed)), now, REMEMBERING)
     assert caught.value.reason in Reason
 
 
 async def test_flipped_bytes_are_refused(tmp_path: Path) -> None:
     root, recorded, now = await _recorded(tmp_path)
     draw = random.Random(7)
-    for question, raw in recorded:
-        verify_answer(root, question, answer_codec.decode(raw), now, SchemeVerifier())
+    for raw in recorded:
+        verify_answer(root, answer_codec.decode(raw), now, SchemeVerifier())
         for place in draw.sample(range(len(raw)), 400):
-            _check_flip(root, question, raw, place, 1 << draw.randrange(8), now)
+            _check_flip(root, raw, place, 1 << draw.randrange(8), now)
 
 
 @pytest.mark.slow
 async def test_every_flipped_byte_is_refused(tmp_path: Path) -> None:
     root, recorded, now = await _recorded(tmp_path)
-    for question, raw in recorded:
+    for raw in recorded:
         for place in range(len(raw)):
-            _check_flip(root, question, raw, place, 0xFF if place % 2 else 0x01, now)
+            _check_flip(root, raw, place, 0xFF if place % 2 else 0x01, now)

@@ -1,10 +1,10 @@
-"""Ask a node that is not trusted, and verify its answer here."""
+"""Ask nodes that are not trusted, and verify their answers here."""
 
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+import trio
 import typer
 
 from consensus.signing import SchemeVerifier
@@ -12,69 +12,99 @@ from crypto.address import encode_address
 from crypto.errors import Reason, Refused
 from crypto.schemes import address_of
 from node.amounts import asset_of, format_amount, parse_outpoint
-from node.api.text import hash_from
-from node.api.views import output_view, readable, receipt_view
+from node.api import methods, shapes
+from node.api.text import LATEST
 from node.cli.accounts import address_named
-from node.cli.session import Session, command, option
-from node.client import Client
-from node.home import Home, write_file
+from node.cli.session import Session, command, option, plain
+from node.cli.trust import FOLDER, TRUST_OPTIONS, clock, opened, root_of
+from node.home import write_file
 from node.keystore import Keystore
-from node.light import (
-    DEFAULT_TRUST_PERIOD,
+from node.light.answer import (
     MAX_ANSWER,
-    GenesisRoot,
-    HeaderRoot,
     LightAnswer,
-    Question,
     RememberingVerifier,
-    Root,
     Verified,
     answer_codec,
-    fetch,
+    share_signed,
     verify_answer,
 )
+from node.light.answering import ProvenAnswers, recorded_outcome
+from node.light.proving import Outcome
+from node.light.proxy import DEFAULT_PORT, serve_light
+from node.light.roots import HeaderRoot, Root, age_warning
+from node.light.store import FolderBlocks, open_store
 from state.encoding import encode
-from state.records import (
-    allowance_key,
-    asset_key,
-    asset_text,
-    balance_key,
-    decode_amount,
-    decode_asset,
-    decode_output,
-    nonce_key,
-    output_key,
-    public_key_key,
-    supply_key,
-)
-from state.types import NATIVE, AssetId, BlockId, ChainId, Height, TxId
+from state.genesis import decode_genesis
+from state.records import asset_text
+from state.types import NATIVE, Address
 
 app = typer.Typer(no_args_is_help=True)
 query = typer.Typer(no_args_is_help=True)
 verify = typer.Typer(no_args_is_help=True)
 app.add_typer(query, name="query", help="Ask a node and verify its answer.")
-app.add_typer(verify, name="verify", help="Verify an answer that was recorded with --save.")
+app.add_typer(verify, name="verify", help="Verify an answer that was recorded with --export.")
 
-HOURS: Final = 3_600_000
 STALE: Final = 60_000
 """ms. An older last header is worth a remark: the node may hold newer ones back."""
 Who = Annotated[str, typer.Argument(metavar="ADDRESS", help="nx1... or the name of a stored key.")]
 AssetName = Annotated[str, typer.Option("--asset", help="nxs, SYMBOL@ISSUER, or an id.")]
-Reading = Callable[[Verified], dict[str, Any]]
-Asking = tuple[Question, Reading]
+Txid = Annotated[str, typer.Argument(help="64 hexadecimal digits.")]
+AtHeight = Annotated[str, typer.Option("--height", help="After this block, if the node still proves it.")]
 
-_ROOT: Final = {
-    "trust_height": option("trust_height", Annotated[int, typer.Option(
-        min=0, help="Height of a block that is trusted.", rich_help_panel="Trust")], 0),
-    "trust_hash": option("trust_hash", Annotated[str, typer.Option(
-        help="Id of that block.", rich_help_panel="Trust")], ""),
-    "trust_period": option("trust_period", Annotated[float, typer.Option(
-        min=0.01, help="Hours for which it is trusted.", rich_help_panel="Trust")], DEFAULT_TRUST_PERIOD / HOURS),
-    "chain_id": option("chain_id", Annotated[str, typer.Option(
-        help="Genesis hash; by default that of the home.", rich_help_panel="Trust")], ""),
-    "save": option("save", Annotated[Path | None, typer.Option(
-        help="Record the answer with all that proves it.")], None),
+_QUERY: Final = TRUST_OPTIONS | {
+    "export": option("export", Annotated[Path | None, typer.Option(
+        help="Write the answer with all that proves it to a file.")], None),
 }  # fmt: skip
+
+
+# ---- following a chain
+
+
+@command(app, "start", TRUST_OPTIONS, lambda function, session, shared, values: function(session, shared, **values))
+def start(
+    session: Session, shared: Mapping[str, Any],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port on ::1.")] = DEFAULT_PORT,
+    every: Annotated[float, typer.Option(min=0.2, help="Seconds between looks for a new header.")] = 5.0,
+) -> None:
+    """Follow the chain, keep what is verified in HOME/light, and serve the API on ::1 with verified answers."""
+
+    async def run() -> None:
+        async with opened(session, shared, keep=True) as answers:
+            await serve_light(answers, port, every)
+
+    _run(run)
+
+
+@command(app, "status")
+def status(session: Session) -> None:
+    """Show what the light client of this home trusts, how old it is, and when it expires. Asks nobody."""
+    store = open_store(session.home / FOLDER)
+    if store is None or not store.blocks():
+        raise Refused(
+            Reason.HOME_MISSING, f"{session.home / FOLDER} holds no trusted headers; begin with: nexus light start "
+            "--trust-height HEIGHT --trust-hash HASH",
+        )
+    session.show(_store_view(store))
+    warning = age_warning(tuple(store.blocks().values())[-1], clock(), store.trust.params)
+    if warning:
+        session.note(f"warning: {warning}")
+
+
+def _store_view(store: FolderBlocks) -> dict[str, Any]:
+    blocks = tuple(store.blocks().values())
+    newest, now = blocks[-1], clock()
+    expires = newest.header.time + store.trust.trust_period
+    return {
+        "chain_id": store.trust.chain_id.hex(), "name": decode_genesis(store.genesis).name,
+        "height": str(newest.height), "block_id": newest.header.block_id.hex(), "time": str(newest.header.time),
+        "age_ms": str(now - newest.header.time), "trust_period_ms": str(store.trust.trust_period),
+        "expires_in_ms": str(max(0, expires - now)), "expired": expires <= now,
+        "validators": len(newest.validators), "kept": len(blocks), "oldest": str(blocks[0].height),
+        "warning": age_warning(newest, now, store.trust.params),
+    }  # fmt: skip
+
+
+# ---- questions
 
 
 @verify.callback()
@@ -84,43 +114,54 @@ def recorded(ctx: typer.Context, file: Annotated[Path, typer.Argument(help="A re
     ctx.find_root().obj = Session(session.home, session.node, session.output, file)
 
 
-def _root(session: Session, shared: Mapping[str, Any]) -> Root:
-    """Return what the user trusts. Raises Refused(USAGE)."""
-    height, text = shared["trust_height"], shared["trust_hash"]
-    if bool(height) != bool(text):
-        raise Refused(Reason.USAGE, "--trust-height and --trust-hash belong together")
-    if text:
-        return HeaderRoot(Height(height), BlockId(hash_from(text)), int(shared["trust_period"] * HOURS))
-    return GenesisRoot(ChainId(hash_from(shared["chain_id"] or _home_chain(session))))
+def _query(
+    function: Callable[..., methods.Ask[Any]], session: Session, shared: Mapping[str, Any], values: Mapping[str, Any]
+) -> None:
+    ask = function(session, **values)
+
+    async def run() -> None:
+        async with opened(session, shared, keep=False) as answers:
+            await _answer(session, shared, answers, ask)
+
+    _run(run)
 
 
-def _home_chain(session: Session) -> str:
-    try:
-        return Home(session.home).genesis_hash.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError):
+async def _answer(
+    session: Session, shared: Mapping[str, Any], answers: ProvenAnswers, ask: methods.Ask[Any]
+) -> None:
+    answered = await answers.answer(ask)
+    recording = await answers.record(answered)
+    first = answers.client.oldest.header
+    root = HeaderRoot(first.height, first.block_id, answers.client.params.trust_period)
+    verified = verify_answer(root, recording, clock(), answers.client.around.verifier)
+    if shared["export"] is not None:
+        write_file(shared["export"], encode(recording))
+    if not shared["witness"]:
+        session.note("note: no --witness is named, so nobody could contradict the node")
+    _show(session, ask, answered.outcome, verified, root)
+
+
+def _query_recorded(
+    function: Callable[..., methods.Ask[Any]], session: Session, shared: Mapping[str, Any], values: Mapping[str, Any]
+) -> None:
+    ask = function(session, **values)
+    answer = _load(session.recorded or Path())
+    root = root_of(session, shared) or _own_root(session, answer)
+    verified = verify_answer(root, answer, clock(), RememberingVerifier(SchemeVerifier()))
+    _show(session, ask, recorded_outcome(ask, verified, decode_genesis(answer.genesis)), verified, root)
+
+
+def _own_root(session: Session, answer: LightAnswer) -> Root:
+    """Return the trusted block of this home that the answer begins with. Raises Refused(UNTRUSTED)."""
+    store = open_store(session.home / FOLDER)
+    first = answer.blocks[0].header
+    known = None if store is None else store.blocks().get(first.height)
+    if store is None or known is None:
         raise Refused(
-            Reason.USAGE, "what is trusted? Give --chain-id (the genesis hash), or --trust-height and --trust-hash"
-        ) from None
-
-
-def _run(ask: Callable[..., Asking], session: Session, shared: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    root = _root(session, shared)
-    question, reading = ask(session, **values)
-    verifier = RememberingVerifier(SchemeVerifier())
-    now = time.time_ns() // 1_000_000
-    if session.recorded is not None:
-        answer = _load(session.recorded)
-    else:
-        with Client(session.url) as client:
-            answer = fetch(client, root, question, now, verifier, lambda step: session.note(f"  {step}"))
-    verified = verify_answer(root, question, answer, now, verifier)
-    if shared["save"] is not None:
-        write_file(shared["save"], encode(answer))
-    session.show({**reading(verified), "verified": _proof(verified, root)})
-    session.note(sentence(verified))
-    if verified.age > STALE:
-        session.note(f"note: the last header is {verified.age // 1000} s old; an idle chain makes none, "
-                     "and a node may hold newer ones back")  # fmt: skip
+            Reason.UNTRUSTED, f"the answer begins with block {first.height}, which this home does not know: if you "
+            f"trust it, say so with --trust-height {first.height} and --trust-hash",
+        )
+    return HeaderRoot(known.height, known.header.block_id, store.trust.trust_period)
 
 
 def _load(path: Path) -> LightAnswer:
@@ -131,142 +172,167 @@ def _load(path: Path) -> LightAnswer:
         raise Refused(Reason.BAD_ARGUMENT, f"{path} cannot be read: {error.strerror}") from None
 
 
+def _run(main: Callable[[], Any]) -> None:
+    """Run under trio; a refusal comes out as itself."""
+    try:
+        trio.run(main)
+    except BaseExceptionGroup as group:
+        refusals = group.subgroup(Refused)
+        if refusals is None:
+            raise
+        found: BaseException = refusals
+        while isinstance(found, BaseExceptionGroup):
+            found = found.exceptions[0]
+        raise found from None
+
+
+def _show(session: Session, ask: methods.Ask[Any], outcome: Outcome, verified: Verified, root: Root) -> None:
+    session.show({**_readable(ask, outcome), "verified": _proof(verified, root)})
+    session.note(sentence(verified))
+    if verified.age > STALE:
+        session.note(f"note: the last header is {verified.age // 1000} s old; an idle chain makes none, "
+                     "and a node may hold newer ones back")  # fmt: skip
+
+
+def _readable(ask: methods.Ask[Any], outcome: Outcome) -> dict[str, Any]:
+    """Return an answer for people; a proven absence says so."""
+    if outcome.refused is not None:
+        return {"exists": False, "reason": outcome.refused.reason.value, "detail": outcome.refused.detail}
+    view = outcome.value.receipt if isinstance(outcome.value, shapes.ReceiptAnswer) else outcome.value
+    shown: dict[str, Any] = {"receipt": plain(view)} if isinstance(view, shapes.ReceiptView) else plain(view)
+    match ask, view:
+        case methods.GetOutput(), _:
+            return {"exists": True, **shown}
+        case methods.GetBalance(asset=asset), shapes.BalanceView(amount=amount) if asset == asset_text(NATIVE):
+            return {"balance": format_amount(amount), **shown}
+        case methods.GetAccount(), shapes.AccountView(public_key=key):
+            del shown["pending_nonce"]  # what waits in a mempool is nothing that the chain proves
+            return {**shown, "key_address": encode_address(address_of(key)) if key else ""}
+    return shown
+
+
 def sentence(verified: Verified) -> str:
     """Return in one line what was verified."""
-    share = 100 * verified.power / verified.total_power
+    signed = verified.signed
+    power, total = share_signed(signed)
+    state = verified.header.height - 1
     return (
-        f"verified: {verified.signatures} signatures of {verified.validators} validators with {share:.1f}% of the "
-        f"power over block {verified.header.height}, {verified.age / 1000:.1f} s old, {verified.steps} headers from "
-        f"the root of trust on; this is the state after block {verified.height}"
+        f"verified: {len(signed.commit.signatures)} signatures of {len(signed.validators)} validators with "
+        f"{100 * power / total:.1f}% of the power over block {signed.height}, {verified.age / 1000:.1f} s old, "
+        f"{verified.steps} headers from the root of trust on; this is the state after block {state}"
     )
 
 
 def _proof(verified: Verified, root: Root) -> dict[str, Any]:
+    signed = verified.signed
+    power, total = share_signed(signed)
     return {
-        "height": str(verified.height), "block_id": verified.header.block_id.hex(),
-        "chain_id": verified.header.chain_id.hex(), "signatures": verified.signatures,
-        "validators": verified.validators, "power": str(verified.power), "total_power": str(verified.total_power),
-        "age_ms": str(verified.age), "steps": verified.steps,
-        "trusted": "genesis" if isinstance(root, GenesisRoot) else f"block {root.height}",
+        "height": str(verified.header.height - 1), "block_id": verified.header.block_id.hex(),
+        "chain_id": verified.header.chain_id.hex(), "signed_height": str(signed.height),
+        "signatures": len(signed.commit.signatures), "validators": len(signed.validators), "power": str(power),
+        "total_power": str(total), "age_ms": str(verified.age), "steps": verified.steps, "trusted": str(root),
     }  # fmt: skip
 
 
-def _both(name: str) -> Callable[[Callable[..., Asking]], Callable[..., Asking]]:
+def _both(name: str) -> Callable[[Callable[..., methods.Ask[Any]]], Callable[..., methods.Ask[Any]]]:
     """Register a question under `query` and `verify`."""
 
-    def register(function: Callable[..., Asking]) -> Callable[..., Asking]:
-        command(query, name, _ROOT, _run)(function)
-        command(verify, name, {key: value for key, value in _ROOT.items() if key != "save"}, _run_recorded)(function)
+    def register(function: Callable[..., methods.Ask[Any]]) -> Callable[..., methods.Ask[Any]]:
+        command(query, name, _QUERY, _query)(function)
+        command(verify, name, TRUST_OPTIONS, _query_recorded)(function)
         return function
 
     return register
 
 
-def _run_recorded(
-    ask: Callable[..., Asking], session: Session, shared: Mapping[str, Any], values: Mapping[str, Any]
-) -> None:
-    _run(ask, session, {**shared, "save": None}, values)
+def _who(session: Session, text: str) -> str:
+    return encode_address(address_named(Keystore(session.home / "keys"), text))
+
+
+def _asset(session: Session, name: str, issuer: str) -> str:
+    owner = Address(address_named(Keystore(session.home / "keys"), issuer)) if issuer else None
+    return asset_text(asset_of(name, owner))
 
 
 @_both("balance")
-def balance(session: Session, address: Who, asset: AssetName = "nxs") -> Asking:
+def balance(session: Session, address: Who, asset: AssetName = "nxs", height: AtHeight = LATEST) -> methods.Ask[Any]:
     """What an account holds."""
-    store = Keystore(session.home / "keys")
-    owner = address_named(store, address)
-    held = asset_of(asset, owner)
-
-    def reading(verified: Verified) -> dict[str, Any]:
-        (value,) = verified.values
-        amount = 0 if value is None else decode_amount(value)
-        return {"address": encode_address(owner), **_amount(held, amount)}
-
-    return Question((balance_key(owner, held),)), reading
-
-
-def _amount(asset: AssetId, amount: int) -> dict[str, Any]:
-    shown = {"balance": format_amount(amount)} if asset == NATIVE else {}
-    return {**shown, "asset": asset_text(asset), "amount": str(amount)}
+    return methods.GetBalance(address=_who(session, address), asset=_asset(session, asset, address), height=height)
 
 
 @_both("account")
-def account(session: Session, address: Who) -> Asking:
+def account(session: Session, address: Who) -> methods.Ask[Any]:
     """Nonce, key and native balance."""
-    owner = address_named(Keystore(session.home / "keys"), address)
-
-    def reading(verified: Verified) -> dict[str, Any]:
-        nonce, key, held = verified.values
-        return {
-            "address": encode_address(owner), "nonce": "0" if nonce is None else str(decode_amount(nonce)),
-            "key_address": "" if key is None else encode_address(address_of(key)),
-            **_amount(NATIVE, 0 if held is None else decode_amount(held)),
-        }  # fmt: skip
-
-    return Question((nonce_key(owner), public_key_key(owner), balance_key(owner, NATIVE))), reading
+    return methods.GetAccount(address=_who(session, address))
 
 
 @_both("coin")
-def coin(session: Session, place: Annotated[str, typer.Argument(metavar="TXID:INDEX")]) -> Asking:
-    """An unspent output, or that there is none."""
+def coin(session: Session, place: Annotated[str, typer.Argument(metavar="TXID:INDEX")]) -> methods.Ask[Any]:
+    """An unspent output (Coin, Memo or State), or that there is none."""
     outpoint = parse_outpoint(place)
-
-    def reading(verified: Verified) -> dict[str, Any]:
-        (value,) = verified.values
-        found = None if value is None else output_view(outpoint, decode_output(value))
-        return {"output": place, "exists": found is not None, **({} if found is None else {"coin": found})}
-
-    return Question((output_key(outpoint.txid, outpoint.index),)), reading
+    return methods.GetOutput(txid=outpoint.txid.hex(), index=outpoint.index)
 
 
 @_both("allowance")
-def allowance(session: Session, owner: Who, spender: Who, asset: AssetName = "nxs") -> Asking:
+def allowance(
+    session: Session, owner: Who, spender: Who, asset: AssetName = "nxs", height: AtHeight = LATEST
+) -> methods.Ask[Any]:
     """What a spender may still take from an owner."""
-    store = Keystore(session.home / "keys")
-    giver, taker = address_named(store, owner), address_named(store, spender)
-    held = asset_of(asset, giver)
+    return methods.GetAllowance(
+        owner=_who(session, owner), spender=_who(session, spender), asset=_asset(session, asset, owner), height=height
+    )
 
-    def reading(verified: Verified) -> dict[str, Any]:
-        (value,) = verified.values
-        amount = 0 if value is None else decode_amount(value)
-        return {"owner": encode_address(giver), "spender": encode_address(taker), **_amount(held, amount)}
 
-    return Question((allowance_key(giver, taker, held),)), reading
+@_both("locks")
+def locks(session: Session, address: Who) -> methods.Ask[Any]:
+    """All locks of an account."""
+    return methods.GetLocks(address=_who(session, address))
 
 
 @_both("asset")
-def asset(session: Session, asset: Annotated[str, typer.Argument(help="nxs, SYMBOL@ISSUER, or an id.")]) -> Asking:
+def asset(
+    session: Session, asset: Annotated[str, typer.Argument(help="nxs, SYMBOL@ISSUER, or an id.")]
+) -> methods.Ask[Any]:
     """How an asset was issued, and its supply."""
-    identity = asset_of(asset, None)
+    return methods.GetAsset(asset=_asset(session, asset, ""))
 
-    def reading(verified: Verified) -> dict[str, Any]:
-        description, supply = verified.values
-        return {
-            "asset": asset_text(identity), "exists": identity == NATIVE or description is not None,
-            "supply": "0" if supply is None else str(decode_amount(supply)),
-            **({} if description is None else readable(decode_asset(description))),
-        }  # fmt: skip
 
-    return Question((asset_key(identity), supply_key(identity))), reading
+@_both("validators")
+def validators(
+    session: Session, height: Annotated[str, typer.Argument(help="Height of a vote, or latest.")] = LATEST
+) -> methods.Ask[Any]:
+    """Who votes on a height; without one, on the next."""
+    return methods.GetValidators(height=height)
+
+
+@_both("params")
+def params(session: Session) -> methods.Ask[Any]:
+    """The chain's parameters."""
+    return methods.GetParams()
+
+
+@_both("module")
+def module(
+    session: Session, name: Annotated[str, typer.Argument(help="Such as token/supply.")],
+    parameters: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+    height: AtHeight = LATEST,
+) -> methods.Ask[Any]:
+    """Any query of an on-chain module, by its name."""
+    pairs = [text.partition("=") for text in parameters or []]
+    if any(not equals for _, equals, _ in pairs):
+        raise Refused(Reason.USAGE, "parameters are written KEY=VALUE")
+    return methods.QueryModule(name=name, parameters={key: value for key, _, value in pairs}, height=height)
 
 
 @_both("receipt")
-def receipt(session: Session, txid: Annotated[str, typer.Argument(help="64 hexadecimal digits.")]) -> Asking:
+def receipt(session: Session, txid: Txid) -> methods.Ask[Any]:
     """How a transaction ended."""
-
-    def reading(verified: Verified) -> dict[str, Any]:
-        if verified.receipt is None:
-            raise Refused(Reason.BAD_PROOF, "the answer holds no receipt")
-        return {"receipt": receipt_view(verified.receipt)}
-
-    return Question(txid=TxId(hash_from(txid))), reading
+    return methods.GetReceipt(txid=txid)
 
 
-@_both("status")
-def status(session: Session) -> Asking:
-    """The last header alone, verified."""
-    return Question(), lambda verified: {
-        "height": str(verified.header.height), "time": str(verified.header.time),
-        "state_root": verified.header.state_root.hex(), "validators_hash": verified.header.validators_hash.hex(),
-    }  # fmt: skip
-
-
-command(app, "status", _ROOT, _run)(status)
+@_both("header")
+def header(
+    session: Session, height: Annotated[str, typer.Argument(help="Height, or latest.")] = LATEST
+) -> methods.Ask[Any]:
+    """A block header."""
+    return methods.GetHeader(height=height)

@@ -1,0 +1,238 @@
+"""Questions of the API, answered with proofs: live through a light client, or from a recorded answer.
+
+One table says how each question is proven: by records of the state, by a receipt's way to its block's header, or by a
+header itself. What is in no row cannot be proven, and is refused by name.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from consensus.light import LightBlock, skip
+from consensus.types import Header
+from crypto.errors import Reason, Refused
+from node.api import methods, shapes, views
+from node.api.methods import BY_ASK, Ask
+from node.api.state_answers import height_from, txid_from
+from node.api.text import LATEST, Decimal
+from node.light.answer import (
+    LightAnswer,
+    ProvenRecord,
+    ReceiptEvidence,
+    Verified,
+    check_receipt,
+    height_of_state,
+    sides,
+)
+from node.light.client import LightClient
+from node.light.proving import MissingRecord, Outcome, evaluate, evaluation, has_proof, prove
+from node.light.source import drive
+from state.encoding import encode
+from state.genesis import Genesis
+from state.genesis_json import genesis_to_json
+from state.proof import StateProof
+from state.receipt import receipt_codec
+from state.types import Height
+
+ATTEMPTS: Final = 3
+"""How often the newest state is tried: a node proves only its last few heights, and the chain goes on meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer that was proven.
+
+    Attributes:
+        outcome: the API's answer or refusal.
+        header: what the proofs are against.
+        proofs: of the records that it follows from, by raw key.
+        receipts: the receipt that it is, if it is one.
+    """
+
+    outcome: Outcome
+    header: Header
+    proofs: Mapping[bytes, StateProof]
+    receipts: tuple[ReceiptEvidence, ...]
+
+
+class ProvenAnswers:
+    """Answers questions through a light client.
+
+    Args:
+        client: follows the chain.
+        genesis: the document that the chain id names, canonical bytes.
+    """
+
+    def __init__(self, client: LightClient, genesis: Genesis) -> None:
+        self.client = client
+        self.genesis = genesis
+
+    async def answer(self, ask: Ask[Any]) -> Answered:
+        """Return a proven answer.
+
+        Raises:
+            Refused: NOT_VERIFIABLE if nothing can prove one; those of `LightClient.update` and `prove`.
+        """
+        if has_proof(ask):
+            return await self._from_state(ask)
+        form = _FORMS.get(type(ask))
+        if form is None:
+            raise not_verifiable(ask)
+        return await form(self, ask)
+
+    async def record(self, answered: Answered) -> LightAnswer:
+        """Return an answer with all that leads to it from the oldest trusted block on."""
+        headers = await self.client.headers_down_to(answered.header.height)
+        first = self.client.oldest
+        blocks: tuple[LightBlock, ...] = (first,)
+        if headers[0].height > first.height:
+            now, params = self.client.around.clock(), self.client.params
+            way = skip(first, headers[0].height, now, params, self.client.around.verifier)
+            blocks += await drive(way, self.client.light_block)
+        return LightAnswer(
+            genesis=encode(self.genesis), blocks=blocks, earlier=headers[1:],
+            records=tuple(ProvenRecord(key, proof) for key, proof in sorted(answered.proofs.items())),
+            receipts=answered.receipts,
+        )
+
+    async def _from_state(self, ask: Ask[Any]) -> Answered:
+        wanted = _state_height(ask)
+        if wanted is not None:
+            return await self._at(ask, await self.client.header(Height(wanted + 1)))
+        for attempt in range(ATTEMPTS):
+            header = (await self.client.update()).header
+            try:
+                return await self._at(ask, header)
+            except Refused as refused:
+                if refused.reason is not Reason.NOT_AVAILABLE or attempt == ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _at(self, ask: Ask[Any], header: Header) -> Answered:
+        function = evaluation(ask, height_of_state(header), self.genesis)
+        proven = await prove(self.client.around.primary, header, function)
+        return Answered(proven.outcome, header, proven.proofs, ())
+
+
+def not_verifiable(ask: Ask[Any]) -> Refused:
+    """Return the refusal of a question that nothing can prove an answer to."""
+    name = BY_ASK[type(ask)].name
+    why = _UNPROVABLE.get(name, "no block commits to it")
+    return Refused(Reason.NOT_VERIFIABLE, f"{name} cannot be verified: {why}; ask a node that you trust")
+
+
+_UNPROVABLE: Final = {
+    "outputs": "a proof shows that an output exists, not that a list is complete (`output` proves one by one)",
+    "transactions_of": "an index of one node (`receipt` proves one by one)",
+    "peers": "only the node itself knows", "mempool": "only the node itself knows",
+    "block": "sizes and ids are counted by the node (`header`, `commit` and `receipt` can be proven)",
+}
+
+
+def _state_height(ask: Ask[Any]) -> Height | None:
+    """Return the height of the state that is asked about, None for the newest."""
+    return None if isinstance(ask, methods.GetValidators) else height_from(getattr(ask, "height", LATEST))
+
+
+# ---- what does not follow from records
+
+
+async def _receipt(answers: ProvenAnswers, ask: methods.GetReceipt) -> Answered:
+    source = answers.client.around.primary
+    answer = await source.ask(ask)
+    receipt = receipt_codec.decode(answer.raw)
+    if receipt.txid != txid_from(ask.txid):
+        raise Refused(Reason.BAD_PROOF, f"{source.url} sent the receipt of another transaction; ask another node")
+    header = await answers.client.header(Height(receipt.height + 1))
+    evidence = ReceiptEvidence(answer.raw, sides(receipt.index, answer.proof_size, answer.proof_path))
+    try:
+        check_receipt(evidence, header)
+    except Refused as refused:
+        detail = f"{source.url} sent a wrong receipt: {refused.detail}; ask another node"
+        raise Refused(refused.reason, detail) from None
+    view = shapes.ReceiptAnswer(
+        receipt=views.receipt_view(receipt), raw=encode(receipt), proof_size=answer.proof_size,
+        proof_path=answer.proof_path,
+    )
+    return Answered(Outcome(view, None), header, {}, (evidence,))
+
+
+async def _block(answers: ProvenAnswers, ask: Any) -> Answered:
+    wanted = height_from(ask.height)
+    client = answers.client
+    if wanted is None:
+        block = await client.update()
+    elif isinstance(ask, methods.GetHeader):
+        header = await client.header(wanted)
+        return Answered(Outcome(views.header_view(header), None), header, {}, ())
+    else:
+        block = await client.light_block(wanted)
+    return Answered(Outcome(_block_view(ask, block), None), block.header, {}, ())
+
+
+def _block_view(ask: Ask[Any], block: LightBlock) -> Any:
+    if isinstance(ask, methods.GetHeader):
+        return views.header_view(block.header)
+    if isinstance(ask, methods.GetCommit):
+        return views.commit_view(block.commit)
+    return shapes.LightBlockView(height=Decimal(block.height), light_block=encode(block))
+
+
+async def _headers(answers: ProvenAnswers, ask: methods.GetHeaders) -> Answered:
+    newest = (await answers.client.update()).height
+    first = height_from(ask.first) or newest
+    last = await answers.client.header(Height(min(newest, first + ask.limit - 1)))
+    falling = (last,) if last.height <= first else await answers.client.headers_between(first, last)
+    rising = falling[::-1]
+    view = shapes.HeadersView(first=Decimal(first), headers=[encode(header) for header in rising])
+    return Answered(Outcome(view, None), last, {}, ())
+
+
+async def _genesis(answers: ProvenAnswers, ask: methods.GetGenesis) -> Answered:
+    newest = answers.client.newest.header
+    document = msgspec.json.decode(genesis_to_json(answers.genesis))
+    view = shapes.GenesisView(chain_id=newest.chain_id.hex(), document=document, raw=encode(answers.genesis))
+    return Answered(Outcome(view, None), newest, {}, ())
+
+
+Form = Callable[[ProvenAnswers, Any], Awaitable[Answered]]
+
+_FORMS: Final[Mapping[type[Ask[Any]], Form]] = {
+    methods.GetReceipt: _receipt, methods.GetHeader: _block, methods.GetCommit: _block, methods.GetLightBlock: _block,
+    methods.GetHeaders: _headers, methods.GetGenesis: _genesis,
+}
+"""Questions that are proven by something else than records of the state."""
+
+
+# ---- from a file
+
+
+def recorded_outcome(ask: Ask[Any], verified: Verified, genesis: Genesis) -> Outcome:
+    """Return what a recorded and verified answer says to a question; of a receipt, its view alone.
+
+    Raises:
+        Refused: MALFORMED if it answers another question, or holds more than its answer; WRONG_HEIGHT.
+    """
+    if isinstance(ask, methods.GetReceipt):
+        receipt = verified.receipt
+        if receipt is None or receipt.txid != txid_from(ask.txid) or verified.values:
+            raise Refused(Reason.MALFORMED, "the file answers another question")
+        return Outcome(views.receipt_view(receipt), None)
+    if verified.receipt is not None:
+        raise Refused(Reason.MALFORMED, "the file answers another question")
+    if isinstance(ask, methods.GetHeader):
+        if verified.values or height_from(ask.height) not in (None, verified.header.height):
+            raise Refused(Reason.MALFORMED, "the file answers another question")
+        return Outcome(views.header_view(verified.header), None)
+    height = height_of_state(verified.header)
+    if _state_height(ask) not in (None, height):
+        raise Refused(Reason.WRONG_HEIGHT, f"the file tells of the state after block {height}")
+    try:
+        outcome, read = evaluate(evaluation(ask, height, genesis), verified.values)
+    except MissingRecord:
+        raise Refused(Reason.MALFORMED, "the file answers another question") from None
+    if read != set(verified.values):
+        raise Refused(Reason.MALFORMED, "the file holds more than its answer follows from")
+    return outcome
