@@ -67,8 +67,8 @@ BEHIND_AFTER: Final = 300
 """ms that a peer may be one block ahead before its block is asked for: mostly ours is about to be decided."""
 MAX_BAD_SIGNATURES: Final = 64
 """Transactions with a bad signature that a connection may bring: key rotations explain a few, not more."""
-SIGHTINGS_AFTER: Final = 150
-"""ms after a vote or proposal that peers are told what we saw: most of a round is over then, and one frame tells it."""
+SIGHTINGS_AFTER: Final = 75
+"""ms after a vote or proposal that peers are told what we saw: most votes of a kind are in one frame then."""
 MAX_SHOWN: Final = 4096
 """Contradictions remembered as shown to a peer."""
 PROGRESS_EVERY: Final = 100

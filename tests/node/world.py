@@ -35,6 +35,7 @@ from p2p.network import Channel, PeerId
 from p2p.wire import ProposalMessage, VoteMessage, batch_codec, consensus_message_codec
 from state.genesis import Genesis
 from state.memory import MemoryStore
+from state.version import SUPPORTED_VERSIONS
 
 LATENCY = 2
 SETTINGS = CoreSettings(Limits(), relay_delay=5)
@@ -115,6 +116,7 @@ class Machine:
     evidence: MemorySignFile = field(default_factory=MemorySignFile)
     archive: tuple[MemoryLog, MemoryLog] = field(default_factory=lambda: (MemoryLog(), MemoryLog()))
     life: int = 0
+    versions: tuple[int, ...] = SUPPORTED_VERSIONS
     alive: list[Core] = field(default_factory=list)
 
     wrap: Wrap = unwrapped
@@ -164,7 +166,7 @@ class World:
 
     def start(self, machine: Machine) -> None:
         """Begin a life of a machine, and connect it with the living."""
-        chain = open_chain(machine.store, self.genesis)
+        chain = open_chain(machine.store, self.genesis, versions=machine.versions)
         machine.alive = [compose(chain, machine.files, FakeVerifier(), machine.key, SETTINGS)]
         machine.lives = [machine.wrap(machine.core, FakeSigner(machine.key or b""), chain)]
         self._do(machine, machine.logic.start(self.now))
@@ -190,6 +192,10 @@ class World:
     def receive(self, machine: Machine, sender: Machine, raws: list[bytes]) -> None:
         """Hand transactions to a machine as if another had sent them."""
         self._do(machine, machine.logic.transactions(raws, sender.name, 0, self.now))
+
+    def tell(self, machine: Machine, frame: bytes) -> None:
+        """Hand a frame on CONSENSUS to a machine as if a stranger had sent it."""
+        self._do(machine, machine.logic.consensus_frame(PeerId(b"stranger"), frame, self.now))
 
     def run(self, done: Callable[[], bool], limit: int = 60_000) -> None:
         """Let time pass until something holds; fails after `limit` ms."""

@@ -5,7 +5,10 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
+from msgspec.structs import replace
+
 from apps.token.messages import Transfer
+from consensus.log import LogEntry, decode_entries
 from consensus.types import Proposal, Vote
 from crypto.errors import Refused
 from crypto.schemes import address_of
@@ -14,7 +17,7 @@ from state.genesis import genesis_hash
 from state.ledger import nonce as get_nonce
 from state.types import NATIVE, Address, Amount, BlockId, Height
 from testnet.byzantine.behaviours import lying
-from tests.node.lab import Lab
+from tests.node.lab import QUICK, Lab
 from tests.node.world import Machine, World
 
 BOB = Address(b"\x07" * 32)
@@ -22,7 +25,7 @@ BOB = Address(b"\x07" * 32)
 
 @cache
 def lab(size: int) -> Lab:
-    return Lab(Path("/nonexistent"), size=size)
+    return Lab(Path("/nonexistent"), size=size, timing=replace(QUICK, block_interval=400))
 
 
 class Arena:
@@ -34,12 +37,16 @@ class Arena:
         liars: those that do.
     """
 
-    def __init__(self, size: int, liars: int, behaviours: Sequence[str], seed: int = 0) -> None:
+    def __init__(self, size: int, liars: int | Sequence[int], behaviours: Sequence[str], seed: int = 0) -> None:
+        """Let so many random validators lie, or those with these places in the validator set."""
         self.size = size
-        keys: list[bytes | None] = [key.public_key for key in lab(size).consensus_keys]
+        keys: list[bytes | None] = sorted(
+            (key.public_key for key in lab(size).consensus_keys), key=lambda key: address_of(key)
+        )
         self.world = World(lab(size).genesis, keys)
         random = Random(seed)
-        chosen = random.sample(self.world.machines, liars)
+        places = random.sample(range(size), liars) if isinstance(liars, int) else liars
+        chosen = [self.world.machines[place] for place in places]
         self.liars = [machine for machine in self.world.machines if machine in chosen]
         self.honest = [machine for machine in self.world.machines if machine not in chosen]
         accomplices = frozenset(machine.name for machine in self.liars)
@@ -56,10 +63,12 @@ class Arena:
 
     def run_until_paid(self, payments: int, limit: int = 120_000) -> None:
         """Let time pass until so many payments of account 0 are in the chain of every honest machine."""
+        self.world.run(lambda: self.paid(payments), limit)
+
+    def paid(self, payments: int) -> bool:
+        """Whether so many payments of account 0 are in the chain of every honest machine."""
         sender = Address(lab(self.size).wallet_keys[0].address)
-        self.world.run(
-            lambda: all(get_nonce(machine.core.chain.store, sender) >= payments for machine in self.honest), limit
-        )
+        return all(get_nonce(machine.core.chain.store, sender) >= payments for machine in self.honest)
 
     def run_to(self, height: int, limit: int = 120_000) -> None:
         """Let time pass until every honest machine has reached a height."""
@@ -78,6 +87,11 @@ class Arena:
         for height in range(1, chain.height + 1):
             found |= {evidence.validator for evidence in chain.block(Height(height)).block.evidence}
         return found
+
+    def log(self, machine: Machine) -> tuple[LogEntry, ...]:
+        """Return all that a machine wrote down of votes, past and present."""
+        files = (*machine.archive, machine.log)
+        return tuple(entry for file in files for entry in decode_entries(file.content)[0])
 
     def addresses(self, machines: Sequence[Machine]) -> set[Address]:
         """Return the consensus addresses of machines."""

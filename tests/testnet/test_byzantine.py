@@ -4,14 +4,15 @@ from collections import defaultdict
 
 import pytest
 
+from consensus.accountability import Fault, examine
 from consensus.evidence import height_of
-from consensus.types import Evidence, Vote
+from consensus.types import Evidence, Vote, VoteKind
 from node.actions import Action, Send
-from p2p.network import Channel
+from p2p.network import Channel, PeerId
 from p2p.wire import ProposalMessage, VoteMessage, consensus_message_codec
 from state.types import Height
 from testnet.byzantine.behaviours import BEHAVIOURS, EQUIVOCATIONS
-from tests.node.world import Machine
+from tests.node.world import FakeVerifier, Machine
 from tests.testnet.arena import Arena
 
 SIZES = ((4, 1), (7, 2), (10, 3))
@@ -74,7 +75,7 @@ def test_everybody_knows_an_equivocation_at_once_and_it_is_soon_on_chain(
         while not watch.at:
             arena.pay(nonce, arena.honest[0])
             nonce += 1
-            arena.run_until_paid(nonce)
+            arena.world.run(lambda: watch.at > 0 or arena.paid(nonce), 20_000)  # noqa: B023
         arena.world.run(lambda: all(arena.accused(machine) for machine in arena.honest), 10_000)
         assert arena.world.now <= watch.at + 40 + KNOWN_WITHIN
         arena.run_to(watch.height + ON_CHAIN_WITHIN)
@@ -86,23 +87,59 @@ def test_everybody_knows_an_equivocation_at_once_and_it_is_soon_on_chain(
         arena.check_safe()
 
 
-@pytest.mark.parametrize(("size", "liars"), [(4, 2), (7, 3), (10, 4)])
-def test_more_than_a_third_with_two_faces_stop_the_chain_or_are_named(size: int, liars: int) -> None:
+@pytest.mark.parametrize(("size", "liars", "seeds"), [(4, 2, 3), (7, 3, 2), (10, 4, 1)])
+def test_more_than_a_third_with_two_faces_stop_the_chain_or_are_named(size: int, liars: int, seeds: int) -> None:
+    """The honest cannot hear each other across the middle; afterwards they can, and know whom to blame."""
     forks = 0
-    for seed in range(4):
+    for seed in range(seeds):
         arena = Arena(size, liars, EQUIVOCATIONS, seed=seed)
         half = (len(arena.honest) + 1) // 2
-        sides = [{machine.name for machine in side} for side in (arena.honest[:half], arena.honest[half:])]
-        arena.world.loses = lambda one, other, *_: any(  # noqa: B023
-            one.name in here and other.name in there for here, there in (sides, reversed(sides))  # noqa: B023
-        )
+        side = {machine.name: number < half for number, machine in enumerate(arena.honest)}
+
+        def across(one: Machine, other: Machine, *_: object, side: dict[PeerId, bool] = side) -> bool:
+            return one.name in side and other.name in side and side[one.name] is not side[other.name]
+
+        arena.world.loses = across
         arena.pay(0, arena.honest[0])
-        arena.wait(20_000)
+        arena.wait(4_000)
         arena.world.loses = lambda *_: False
-        arena.wait(5_000)
+        arena.wait(1_500)
         if arena.forked():
             forks += 1
             named = set.union(*(arena.accused(machine) for machine in arena.honest))
             assert named <= arena.addresses(arena.liars)
             assert 3 * len(named) >= size
+            first, *_ = examine([arena.log(machine) for machine in arena.honest], FakeVerifier())
+            assert {finding.validator for finding in first.findings} <= arena.addresses(arena.liars)
+            assert first.enough
     assert forks
+
+
+def test_more_than_a_third_that_forget_their_locks_are_named_by_the_logs() -> None:
+    """0 and 2 let 3 alone decide in round 0, hide that from 1, and decide something else with it in round 1."""
+    arena = Arena(4, (0, 2), ["amnesia"])
+    dupe, victim = arena.honest
+
+    def loses(one: Machine, other: Machine, channel: Channel, payload: bytes) -> bool:
+        if channel is not Channel.CONSENSUS:
+            return False
+        if victim in (one, other) and (dupe in (one, other) or victim.core.chain.height > 0):
+            return True
+        message = consensus_message_codec.decode(payload)
+        said = getattr(message, "vote", None) or getattr(message, "proposal", None)
+        if said is None:
+            return victim is one
+        if isinstance(said, Vote):
+            betrays = other is dupe and said.validator == 3
+            return betrays or (one is victim and said.kind is VoteKind.PRECOMMIT)
+        return other is dupe and said.round == 0
+
+    arena.world.loses = loses
+    arena.pay(0, victim)
+    arena.run_to(1)
+    assert arena.forked()
+    (verdict,) = examine([arena.log(machine) for machine in arena.honest], FakeVerifier())
+    assert {finding.fault for finding in verdict.findings} == {Fault.AMNESIA}
+    assert {finding.validator for finding in verdict.findings} == arena.addresses(arena.liars)
+    assert (len(verdict.decided), verdict.enough) == (2, True)
+    assert not any(arena.accused(machine) for machine in arena.honest)

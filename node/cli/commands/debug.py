@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from consensus.accountability import examine
+from consensus.log import LogEntry, decode_entries
+from consensus.signing import SchemeVerifier
 from crypto.address import decode_address, encode_address
 from crypto.errors import Reason, Refused
 from node.api.views import transaction_view
@@ -47,6 +50,62 @@ def home(session: Session) -> None:
         {"mode": stat.filemode(path.stat().st_mode), "bytes": path.stat().st_size, "path": str(path)}
         for path in sorted(home.root.rglob("*")) if path.is_file()
     ])
+
+
+@command(app)
+def accountability(
+    session: Session,
+    logs: Annotated[
+        list[Path], typer.Argument(metavar="LOG...", help="Homes of honest nodes, or their files in data/.")
+    ],
+) -> None:
+    """Name who signed two things or forgot a lock, by the logs of honest nodes. Give all that there are.
+
+    A home stands for its log and its archive of votes (data/consensus.log, data/votes.0, data/votes.1).
+    """
+    verdicts = examine([_entries(path) for path in logs], SchemeVerifier())
+    named = {finding.validator: finding.power for verdict in verdicts for finding in verdict.findings}
+    session.show({
+        "logs": len(logs),
+        "validators_named": len(named),
+        "forks": [verdict.height for verdict in verdicts if len(verdict.decided) > 1],
+        "heights": [
+            {
+                "height": verdict.height,
+                "decided": [block_id.hex() for block_id in verdict.decided],
+                "power_named": verdict.named,
+                "power_total": verdict.total,
+                "at_least_a_third": verdict.enough,
+                "faults": [
+                    {
+                        "validator": finding.validator.hex(),
+                        "fault": finding.fault.value,
+                        "power": finding.power,
+                        "rounds": " ".join(map(str, finding.rounds)),
+                        "blocks": " ".join(block_id.hex()[:16] or "nil" for block_id in finding.block_ids),
+                    }
+                    for finding in verdict.findings
+                ],
+            }
+            for verdict in verdicts
+        ],
+    })
+
+
+def _entries(path: Path) -> tuple[LogEntry, ...]:
+    """Return what a log, or all logs of a home, hold; a torn last record is left out."""
+    home = Home(path)
+    files = [file for file in (*home.vote_archive, home.consensus_log) if file.exists()] if path.is_dir() else [path]
+    if not files:
+        raise Refused(Reason.HOME_MISSING, f"{path} holds no logs")
+    found: list[LogEntry] = []
+    for file in files:
+        try:
+            raw = file.read_bytes()
+        except OSError as error:
+            raise Refused(Reason.BAD_ARGUMENT, f"{file} cannot be read: {error.strerror}") from None
+        found += decode_entries(raw)[0]
+    return tuple(found)
 
 
 def _hex(text: str) -> bytes:
