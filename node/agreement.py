@@ -402,19 +402,26 @@ class Agreement:
         self._begin_height()
 
     def _begin_height(self) -> None:
-        try:
-            self.chain.check_version()
-        except Refused as refused:
-            self._actions.append(Halt(refused))
+        if not self._knows_next():
             return
         self._inputs.append(StartHeight(self.chain.tip))
         if self.has_work:
             self._inputs.append(WorkAvailable())
 
+    def _knows_next(self) -> bool:
+        """Return whether this program knows the rules of the next height; if not, it stops here."""
+        try:
+            self.chain.check_version()
+        except Refused as refused:
+            self._actions.append(Halt(refused))
+            return False
+        return True
+
     def adopt(self, executed: Executed, commit: Commit, now: int) -> list[Action]:
         """Commit a final block that came by catching up. The engine hears of it with `start_height`."""
         self.counters.synced += 1
         self._commit(executed, commit)
+        self._knows_next()
         return self._run(now)
 
     def _commit(self, executed: Executed, commit: Commit) -> None:

@@ -154,6 +154,13 @@ def params(session: Session) -> None:
 
 
 @command(app)
+def upgrade(session: Session) -> None:
+    """Show the protocol version in force, the one that is scheduled, and who approves what."""
+    with Client(session.url) as client:
+        session.show(client.ask(methods.QueryModule(name="chain/upgrade")).value)
+
+
+@command(app)
 def genesis(session: Session) -> None:
     """Show the genesis document."""
     with Client(session.url) as client:
