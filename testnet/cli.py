@@ -14,6 +14,7 @@ from rich.table import Table
 
 from crypto.errors import Reason, Refused
 from node.cli.session import Form, Session
+from testnet.byzantine.behaviours import check_names
 from testnet.create import WALLET_PASSWORD, WALLETS, create_network
 from testnet.load import LoadReport, run_load
 from testnet.network import LocalNetwork, exists
@@ -37,12 +38,18 @@ def up(
     nodes: Annotated[int, typer.Option("-n", "--nodes", min=1, max=32, help="How many validators, if it is new.")] = 4,
     home: HomeOption = DEFAULT_ROOT,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running and return.")] = False,
+    byzantine: Annotated[
+        list[str] | None, typer.Option(metavar="NODE=BEHAVIOUR", help="Have a node lie, e.g. 3=double_prevote; repeat.")
+    ] = None,
 ) -> None:
     """Start the network, making it first if there is none, and watch it. Ctrl-C stops it; --detach leaves it."""
+    lies = [liar(text) for text in byzantine or ()]
     if not exists(home):
         with _progress.status(f"making keys and homes for {nodes} validators"):
             create_network(home, nodes)
     network = LocalNetwork(home)
+    for name, behaviours in lies:
+        network.let_lie(name, *behaviours)
     try:
         with _progress.status("starting"):
             network.start_all()
@@ -60,6 +67,20 @@ def up(
         _progress.print("stopping")
     finally:
         network.stop_all()
+
+
+def liar(text: str) -> tuple[str, list[str]]:
+    """Return node and behaviours of `3=double_prevote` or `3=equivocating_proposal,double_prevote`.
+
+    Raises:
+        Refused: USAGE.
+    """
+    name, sign, behaviours = text.partition("=")
+    if not sign:
+        raise Refused(Reason.USAGE, f"{text!r} is not of the form NODE=BEHAVIOUR")
+    names = behaviours.split(",")
+    check_names(names)
+    return name, names
 
 
 def _hint(network: LocalNetwork) -> str:

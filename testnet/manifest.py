@@ -19,7 +19,7 @@ VERSION: Final = 1
 
 
 class Member(msgspec.Struct, frozen=True):
-    """One node. `process` is the last one started, or None."""
+    """One node. `process` is the last one started, or None; `behaviours` are how it lies, see testnet.byzantine."""
 
     name: str
     peer_id: str
@@ -27,6 +27,7 @@ class Member(msgspec.Struct, frozen=True):
     api_port: int
     metrics_port: int
     process: ProcessId | None = None
+    behaviours: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -60,7 +61,7 @@ def load_manifest(root: Path) -> Manifest:
         raise Refused(Reason.HOME_MISSING, why) from None
     try:
         manifest = msgspec.json.decode(raw, type=Manifest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused(Reason.BAD_CONFIG, f"{manifest_path(root)} is damaged: {error}") from None
     if manifest.version != VERSION:
         raise Refused(Reason.BAD_CONFIG, f"{manifest_path(root)} is of version {manifest.version}, not {VERSION}")

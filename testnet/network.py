@@ -65,8 +65,14 @@ class LocalNetwork:
         if self.is_running(member):
             return member
         command = [sys.executable, "-m", "node.cli.main", "start", "--home", str(self.home(member))]
+        if member.behaviours:
+            command = [sys.executable, "-m", "testnet.byzantine", str(self.home(member)), *member.behaviours]
         process = spawn(command, self.log(member), _environment())
         return self._update(replace(member, process=process))
+
+    def let_lie(self, name: str, *behaviours: str) -> Member:
+        """Have a node lie from its next start on; without behaviours, be honest again."""
+        return self._update(replace(self.member(name), behaviours=behaviours))
 
     def stop(self, name: str, number: signal.Signals = signal.SIGTERM) -> Member:
         """Signal a node and wait until it is gone.

@@ -1,6 +1,6 @@
 """The liars by name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Final
@@ -56,9 +56,7 @@ def lying(*names: str, accomplices: frozenset[PeerId] = frozenset()) -> Wrap:
     Raises:
         Refused: USAGE for an unknown name.
     """
-    for name in names:
-        if name not in BEHAVIOURS:
-            raise Refused(Reason.USAGE, f"there is no behaviour {name!r}; there are {', '.join(BEHAVIOURS)}")
+    check_names(names)
 
     def wrap(core: Core, signer: Signer, chain: Chain) -> NodeLogic:
         seat = Seat(signer, chain, accomplices)
@@ -68,3 +66,10 @@ def lying(*names: str, accomplices: frozenset[PeerId] = frozenset()) -> Wrap:
         return logic
 
     return wrap
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise Refused(USAGE) if one of them is no behaviour."""
+    for name in names:
+        if name not in BEHAVIOURS:
+            raise Refused(Reason.USAGE, f"there is no behaviour {name!r}; there are {', '.join(BEHAVIOURS)}")

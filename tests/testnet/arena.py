@@ -40,10 +40,8 @@ class Arena:
     def __init__(self, size: int, liars: int | Sequence[int], behaviours: Sequence[str], seed: int = 0) -> None:
         """Let so many random validators lie, or those with these places in the validator set."""
         self.size = size
-        keys: list[bytes | None] = sorted(
-            (key.public_key for key in lab(size).consensus_keys), key=lambda key: address_of(key)
-        )
-        self.world = World(lab(size).genesis, keys)
+        keys: list[bytes] = sorted((key.public_key for key in lab(size).consensus_keys), key=address_of)
+        self.world = World(lab(size).genesis, list(keys))
         random = Random(seed)
         places = random.sample(range(size), liars) if isinstance(liars, int) else liars
         chosen = [self.world.machines[place] for place in places]
@@ -73,6 +71,10 @@ class Arena:
     def run_to(self, height: int, limit: int = 120_000) -> None:
         """Let time pass until every honest machine has reached a height."""
         self.world.run(lambda: all(machine.core.chain.height >= height for machine in self.honest), limit)
+
+    def run_until_known(self) -> None:
+        """Let time pass until every honest machine holds evidence."""
+        self.world.run(lambda: all(self.accused(machine) for machine in self.honest), 10_000)
 
     def wait(self, delay: int) -> None:
         """Let ms pass."""

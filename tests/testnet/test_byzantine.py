@@ -45,6 +45,15 @@ class Watch:
         self._said: defaultdict[tuple[object, ...], set[bytes]] = defaultdict(set)
         arena.world.on_action = self._look
 
+    def run_to_offence(self) -> None:
+        """Pay until it happens."""
+        payments = 0
+        while not self.at:
+            self._arena.pay(payments, self._arena.honest[0])
+            payments += 1
+            goal = payments
+            self._arena.world.run(lambda: self.at > 0 or self._arena.paid(goal), 20_000)  # noqa: B023
+
     def _look(self, machine: Machine, action: Action) -> bool:
         honest = {other.name for other in self._arena.honest}
         if machine in self._arena.liars and isinstance(action, Send) and action.channel is Channel.CONSENSUS:
@@ -71,12 +80,8 @@ def test_everybody_knows_an_equivocation_at_once_and_it_is_soon_on_chain(
     for seed in range(3):
         arena = Arena(size, liars, [behaviour], seed=seed)
         watch = Watch(arena)
-        nonce = 0
-        while not watch.at:
-            arena.pay(nonce, arena.honest[0])
-            nonce += 1
-            arena.world.run(lambda: watch.at > 0 or arena.paid(nonce), 20_000)  # noqa: B023
-        arena.world.run(lambda: all(arena.accused(machine) for machine in arena.honest), 10_000)
+        watch.run_to_offence()
+        arena.run_until_known()
         assert arena.world.now <= watch.at + 40 + KNOWN_WITHIN
         arena.run_to(watch.height + ON_CHAIN_WITHIN)
         found = [
