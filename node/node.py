@@ -29,6 +29,7 @@ from node.last_sign import DiskSignFile
 from node.logic import Wrap, unwrapped
 from node.logs import configure_logging, logger
 from node.metrics import NodeCollector, serve_metrics
+from node.proving.prover import Prover
 from node.remedies import advised
 from node.service import NodeService
 from p2p.address import parse_peer_address
@@ -113,6 +114,8 @@ async def open_node(
             service = NodeService(core, driver, network, feed, config.moniker, wall_clock())
             async with trio.open_nursery() as nursery:
                 await nursery.start(driver.run)
+                if keys.consensus is not None:
+                    nursery.start_soon(Prover(service, home, keys.consensus).run)
                 yield RunningNode(service, core, network, store)
                 nursery.cancel_scope.cancel()
 

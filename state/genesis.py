@@ -14,8 +14,10 @@ from msgspec import Meta
 from crypto.errors import Reason, Refused
 from crypto.hashing import Label, digest
 from crypto.schemes import address_of, check_public_key
+from crypto.space import MIN_K
+from crypto.vdf import MAX_BITS
 from state.encoding import Codec, Record, encode
-from state.params import ChainParams, ProofParams, SecurityParams, StakingParams, Timing
+from state.params import FASTEST_VDF, ChainParams, ProofParams, SecurityParams, StakingParams, Timing
 from state.records import MAX_DECIMALS, MAX_SYMBOL, asset_id
 from state.types import MAX_AMOUNT, MAX_INT, NATIVE, AddressField, AmountField, AssetId, ChainId, Unsigned
 from state.version import SUPPORTED_VERSIONS, check_known
@@ -198,8 +200,27 @@ def _check_params(genesis: Genesis) -> None:
         raise _bad("security.trust_period", "must be shorter than unbonding: unbonding > trust period")
     if genesis.staking.unbonding_blocks > chain.evidence_window:
         raise _bad("staking.unbonding_blocks", "must not be more than chain.evidence_window: evidence age >= unbonding")
+    _check_proofs(genesis)
     if not security.trust_period:
         raise _bad("security.trust_period", "must not be zero: no light client could trust anything")
+
+
+def _check_proofs(genesis: Genesis) -> None:
+    proofs, timing = genesis.proofs, genesis.timing
+    if proofs.space_k and proofs.space_k < MIN_K:
+        raise _bad("proofs.space_k", f"must be 0 or at least {MIN_K}, the smallest plot")
+    if proofs.vdf_bits % 8:
+        raise _bad("proofs.vdf_bits", "must be a multiple of 8")
+    if proofs.target_gas and proofs.max_difficulty < genesis.chain.difficulty:
+        raise _bad("proofs.max_difficulty", "must not be less than chain.difficulty")
+    if proofs.where and not proofs.space_k:
+        raise _bad("proofs.where", "must be 0 on a chain that asks for no space")
+    if proofs.vdf_iterations and proofs.vdf_bits >= MAX_BITS:
+        steps = (timing.timeout_propose, timing.timeout_prevote, timing.timeout_precommit)
+        waits = [min(step + timing.timeout_delta * round, timing.timeout_max) for step in steps for round in range(3)]
+        least = FASTEST_VDF * sum(waits) // 1000
+        if proofs.vdf_iterations < least:
+            raise _bad("proofs.vdf_iterations", f"must be 0 or at least {least}: longer than three rounds' timeouts")
 
 
 def _check_validators(genesis: Genesis) -> None:

@@ -77,7 +77,7 @@ def give_work(context: Context, message: Work) -> None:
     known = given(state, account) or _NEVER
     if known.work == now.number + 1:
         raise Refused(Reason.ALREADY_GIVEN, f"work was given in epoch {now.number}")
-    if not meets(digest(Label.WORK, work_input(beacon(state), account, message.nonce)), bits):
+    if not meets(digest(Label.WORK, work_prefix(beacon(state), account) + message.nonce.to_bytes(8, "big")), bits):
         raise Refused(Reason.BAD_WORK, f"the hashcash needs {bits} leading zero bits")
     set_given(state, account, replace(known, work=now.number + 1))
     context.touched.add(account)
@@ -102,9 +102,9 @@ def give_time(context: Context, message: Time) -> None:
     context.emit("proofs/time", epoch=str(now.number), beacon=beacon_of(message.output).hex())
 
 
-def work_input(challenge: bytes, operator: Address, nonce: int) -> bytes:
-    """Return what a validator's hashcash hashes: beacon || operator || nonce as 8 bytes, big-endian."""
-    return challenge + operator + nonce.to_bytes(8, "big")
+def work_prefix(challenge: bytes, operator: Address) -> bytes:
+    """Return what a validator's hashcash hashes before its nonce of 8 bytes: beacon || operator."""
+    return challenge + operator
 
 
 def _asked(parameter: int, what: str) -> None:
