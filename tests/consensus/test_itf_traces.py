@@ -8,7 +8,9 @@ Three shapes of trace exist; files of these shapes are found by listing the fold
   told, what the vote keeper counted, and, from the messages alone, what our height machine makes of them.
 """
 
+import json
 import os
+import re
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -248,8 +250,7 @@ class DriverReplay:
 
         if item.tag == "VoteDInput":
             added = self.keeper.add(vote_of(item.value, self.names), before["es"]["cs"]["round"])
-            if added.crossed:
-                assert added.crossed == crossed_of(driver["voteKeeperOutput"])
+            assert added.crossed == crossed_of(driver["voteKeeperOutput"])
             assert_same_tallies(self.keeper, driver["bk"], self.names)
 
         self.theirs += outputs_of(output)
@@ -321,23 +322,85 @@ SHAPES = {
 }
 
 
-@pytest.mark.vectors
-def test_every_trace_with_inputs_is_followed_step_by_step(capsys: pytest.CaptureFixture[str]) -> None:
-    if not FOLDER.is_dir():
-        pytest.skip(f"no traces at {FOLDER}")
+def replay_folder(folder: Path) -> tuple[dict[str, int], list[str]]:
+    """Replay every trace of a folder; return how many steps of each were compared, and which files hold no inputs."""
     compared: dict[str, int] = {}
-    without_inputs = 0
-    for path in sorted(FOLDER.glob("*.itf.json")):
+    without_inputs = []
+    for path in sorted(folder.glob("*.json")):
         states = load_trace(path)
         if not states:
-            without_inputs += 1
+            without_inputs.append(path.name)
             continue
         replay = next((replay for shape, replay in SHAPES.items() if shape <= states[0].keys()), None)
         assert replay is not None, f"{path.name}: a trace of an unknown shape"
         compared[path.name] = replay(states)
-        assert compared[path.name] > 0, path.name
-    total = sum(compared.values())
+        assert compared[path.name] > 0, f"{path.name}: no step was compared"
+    assert compared, f"{folder}: no step was compared"
+    return compared, without_inputs
+
+
+def traces() -> Path:
+    if not FOLDER.is_dir():
+        pytest.skip(f"no traces at {FOLDER}")
+    return FOLDER
+
+
+@pytest.mark.vectors
+def test_every_trace_with_inputs_is_followed_step_by_step(capsys: pytest.CaptureFixture[str]) -> None:
+    compared, without_inputs = replay_folder(traces())
     with capsys.disabled():
-        line = f"{len(compared)} traces, {total} steps compared, {without_inputs} files without inputs"
-        print(f"\ntendermint_itf: {line}")  # noqa: T201
-    assert total > 0
+        print()  # noqa: T201
+        for name, steps in compared.items():
+            print(f"tendermint_itf: {steps:4} steps  {name}")  # noqa: T201
+        line = f"{len(compared)} traces, {sum(compared.values())} steps compared"
+        print(f"tendermint_itf: {line}, {len(without_inputs)} files without inputs")  # noqa: T201
+
+
+@pytest.mark.vectors
+def test_other_files_of_the_same_shapes_are_taken(tmp_path: Path) -> None:
+    """Whatever a file and the module in it are called."""
+    expected, _ = replay_folder(traces())
+    for number, name in enumerate(expected):
+        text = (FOLDER / name).read_text()
+        for prefix in re.findall(r'"((?:\w+::)+)(?:system|state|bookkeeper)"', text):
+            text = text.replace(prefix, "another::module::")
+        (tmp_path / f"{number:02}.json").write_text(text)
+    found, _ = replay_folder(tmp_path)
+    assert list(found.values()) == list(expected.values())
+
+
+@pytest.mark.vectors
+@pytest.mark.parametrize(("shape", "variable", "tag", "other"), [
+    ("state", "output", "VoteOutput", "SkipRoundOutput"),
+    ("state", "state", "PrevoteStep", "ProposeStep"),
+    ("bookkeeper", "lastEmitted", "SkipVKOutput", "NoVKOutput"),
+    ("bookkeeper", "lastEmitted", "NoVKOutput", "PrecommitAnyVKOutput"),
+    ("system", "_hist", "VoteOutput", "SkipRoundOutput"),
+    ("system", "system", "PolkaAnyVKOutput", "PrecommitAnyVKOutput"),
+])
+def test_a_changed_trace_is_noticed(tmp_path: Path, shape: str, variable: str, tag: str, other: str) -> None:
+    """One tag of one state or output is replaced by another, in the first trace of the shape that holds it."""
+    for path in sorted(traces().glob("*.json")):
+        trace = json.loads(path.read_text())
+        variables = {name.split("::")[-1]: name for name in trace["states"][-1]}
+        if shape not in variables:
+            continue
+        for state in trace["states"][1:]:
+            text = json.dumps(state[variables[variable]])
+            if f'"{tag}"' not in text:
+                continue
+            state[variables[variable]] = json.loads(text.replace(f'"{tag}"', f'"{other}"'))
+            (tmp_path / "changed.json").write_text(json.dumps(trace))
+            with pytest.raises((AssertionError, TypeError, IndexError)):
+                replay_folder(tmp_path)
+            return
+    pytest.fail(f"no trace of this shape has a {tag}")
+
+
+def test_a_folder_without_steps_fails(tmp_path: Path) -> None:
+    (tmp_path / "empty.itf.json").write_text('{"states": [{"#meta": {"index": 0}}]}')
+    with pytest.raises(AssertionError):
+        replay_folder(tmp_path)
+    (tmp_path / "other.itf.json").write_text('{"states": [{"#meta": {}, "weather": "fine"}]}')
+    with pytest.raises(AssertionError):
+        replay_folder(tmp_path)
