@@ -31,7 +31,7 @@ from state.memory import MemoryStore
 from state.transaction import Decoded
 from state.types import Address, BlockId, Height
 from testnet.sim.disk import PowerLoss
-from testnet.sim.machine import Machine
+from testnet.sim.machine import Machine, Wiped
 from testnet.sim.process import Killed
 
 DISK_REASONS: Final = frozenset({Reason.CORRUPT_DATABASE, Reason.CORRUPT_LOG, Reason.BAD_SIGN_STATE})
@@ -129,6 +129,8 @@ class Checks:
 
     def booted(self, machine: Machine) -> None:
         """Check what a node found on its disk."""
+        if machine.seat.index in self.liars:
+            return
         promised = self.promised.get(machine.seat.index, 0)
         tip = machine.chain.tip
         if tip.height < promised:
@@ -139,6 +141,8 @@ class Checks:
 
     def committed(self, machine: Machine, event: BlockCommitted) -> None:
         """Check a block that a node says is final."""
+        if machine.seat.index in self.liars:
+            return
         index, height = machine.seat.index, event.height
         self._audit(machine, height)
         if height != self.promised.get(index, 0) + 1:
@@ -198,7 +202,10 @@ class Checks:
 
     def stopped(self, machine: Machine, error: BaseException) -> None:
         """Check that a process that ended had to."""
-        if isinstance(error, PowerLoss | Killed):
+        if isinstance(error, PowerLoss | Killed) or machine.seat.index in self.liars:
+            return
+        if isinstance(error, Wiped):
+            self.promised[machine.seat.index] = 0
             return
         if machine.disk.failed and (isinstance(error, OSError) or _is_of_disk(error)):
             return

@@ -69,6 +69,12 @@ class Disk:
         """Let no operation go wrong any more."""
         self._armed.clear()
 
+    def wipe(self, kept: str) -> None:
+        """Lose everything but one document."""
+        self.store = SimStore(self)
+        self._files.clear()
+        self._documents = {name: one for name, one in self._documents.items() if name == kept}
+
     def lose_power(self) -> None:
         """Drop or tear what was not synced."""
         self.store.lose_power()

@@ -41,6 +41,8 @@ class Kind(StrEnum):
     """All machines lose power at once."""
     WRITE = "write"
     """A disk operation fails."""
+    WIPE = "wipe"
+    """A machine loses its data folder, and keeps its keys and the sign state."""
     CLOCK = "clock"
     """A machine's clock is wrong, by more than the chain tolerates or less."""
     SLOW = "slow"
@@ -55,7 +57,7 @@ GROUPS: Final[dict[str, tuple[Kind, ...]]] = {
     "links": (Kind.LOSS, Kind.DELAY, Kind.REORDER, Kind.DUPLICATE),
     "partitions": (Kind.ONE_WAY, Kind.HALF, Kind.RING, Kind.BRIDGE),
     "crashes": (Kind.KILL, Kind.POWER, Kind.BLACKOUT),
-    "disks": (Kind.POWER, Kind.BLACKOUT, Kind.WRITE),
+    "disks": (Kind.POWER, Kind.BLACKOUT, Kind.WRITE, Kind.WIPE),
     "machines": (Kind.CLOCK, Kind.SLOW, Kind.PAUSE),
 }
 """Names for several kinds."""
@@ -181,6 +183,11 @@ class Injector:
                 self.injected[fault.kind] += 1
                 for machine in self._machines:
                     machine.fail_power()
+            case Kind.WIPE:
+                # What is deleted must be elsewhere: nobody promises anything to those who delete all copies.
+                tops = {machine.chain.tip.block_id for machine in self._machines if machine.alive}
+                if len(tops) == 1 and all(machine.alive for machine in self._machines):
+                    victim.wipe()
             case Kind.CLOCK:
                 self.injected[fault.kind] += 1
                 victim.skew = (fault.size - 50) * MOST_SKEW // 50

@@ -23,10 +23,11 @@ from testnet.sim.disk import Disk, PowerLoss
 from testnet.sim.network import Network
 from testnet.sim.process import Process
 
+SIGN_STATE: Final = "sign-state"
 TIMED_OUT: Final = int(ANSWER_TIMEOUT * SECOND)
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """Who a machine is: its place, its name in the network, and its consensus key."""
+    """Who a machine is: its place, its name in the network, and its consensus key (a follower's is empty)."""
 
     index: int
     signer: Signer
@@ -56,6 +57,10 @@ class Rules:
     genesis: Genesis
     options: ChainOptions
     settings: CoreSettings
+
+
+class Wiped(BaseException):
+    """The machine's data folder was deleted; its keys, and the sign state beside them, are kept."""
 
 
 class Watcher(Protocol):
@@ -157,7 +162,7 @@ class Machine:
     def _boot(self) -> None:
         rules, seat = self._rules, self.seat
         chain = open_chain(self.disk.store, rules.genesis, rules.options)
-        core = compose(chain, self._files(), seat.verifier, seat.signer.public_key, rules.settings)
+        core = compose(chain, self._files(), seat.verifier, seat.signer.public_key or None, rules.settings)
         process = Process(
             seat.wrap(core, seat.signer, chain), core, (seat.signer, seat.verifier), self._around.agenda, self
         )
@@ -169,7 +174,7 @@ class Machine:
     def _files(self) -> Files:
         disk = self.disk
         return Files(
-            disk.file("consensus.log"), disk.document("sign-state", Reason.BAD_SIGN_STATE),
+            disk.file("consensus.log"), disk.document(SIGN_STATE, Reason.BAD_SIGN_STATE),
             disk.document("evidence", Reason.CORRUPT_LOG), (disk.file("votes-a"), disk.file("votes-b")),
         )
 
@@ -191,6 +196,12 @@ class Machine:
             self.ended(PowerLoss())
         else:
             self.lose_power()
+
+    def wipe(self) -> None:
+        """Delete the data folder, as an operator may who wants to begin anew."""
+        self.kill()
+        self.disk.wipe(kept=SIGN_STATE)
+        self._around.watcher.stopped(self, Wiped())
 
     def ended(self, error: BaseException) -> None:
         """Take note that the process ended because of an error."""

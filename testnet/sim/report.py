@@ -1,17 +1,27 @@
 """What the runs of several seeds showed."""
 
+import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from multiprocessing import get_context
 from typing import Final
 
 import msgspec
+import structlog
 
 from testnet.sim.agenda import SECOND
 from testnet.sim.checks import Violation
 from testnet.sim.faults import Kind
-from testnet.sim.simulation import REAL_KEYS_EVERY, Outcome, Setup, Simulation
+from testnet.sim.liars import draw_liars
+from testnet.sim.simulation import Outcome, Setup, Simulation
 
 SECONDS_PER_HOUR: Final = 3600
+REAL_KEYS_EVERY: Final = 100
+"""Every so manyth seed runs on real Falcon-1024 keys ..."""
+FOLLOWER_EVERY: Final = 4
+"""... and every so manyth has a machine that follows and does not vote."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -55,40 +65,64 @@ class Report(msgspec.Struct):
         self.starts += outcome.starts
         self.steps += outcome.steps
         self.simulated_hours += outcome.simulated / SECOND / SECONDS_PER_HOUR
-        self.faults = dict(sorted((Counter(self.faults) + Counter(outcome.faults)).items()))
+        self.faults = dict(sorted((Counter(self.faults) + Counter(dict(outcome.faults))).items()))
         self.digests[setup.seed] = outcome.digest
 
 
 def command_of(setup: Setup) -> str:
     """Return the command that runs a seed again."""
     names = "all" if set(setup.kinds) == set(Kind) else ",".join(setup.kinds) or "none"
-    return f"nexus sim --seed {setup.seed} --nodes {setup.nodes} --heights {setup.heights} --faults {names}"
+    liars = f" --byzantine {setup.liars_wanted}" if setup.liars_wanted else ""
+    return f"nexus sim --seed {setup.seed} --nodes {setup.nodes} --heights {setup.heights} --faults {names}{liars}"
 
 
-def run_seeds(
-    seeds: Sequence[int], nodes: int, heights: int, kinds: tuple[Kind, ...], clock: Callable[[], float],
-    told: Callable[[Report], None],
-) -> Report:
+def run_seed(setup: Setup) -> tuple[Setup, Outcome, str]:
+    """Run one seed; return what it did, and what was wrong with it, if anything."""
+    simulation = Simulation(setup)
+    try:
+        return setup, simulation.run(), ""
+    except Violation as violation:
+        return setup, simulation.outcome(), str(violation)
+
+
+def setup_of(seed: int, nodes: int, heights: int, kinds: tuple[Kind, ...], liars: str = "") -> Setup:
+    """Return the run of a seed: now and then on real keys, and now and then with a follower.
+
+    Raises:
+        Refused: USAGE if `liars` is not what `draw_liars` takes.
+    """
+    return Setup(
+        seed, nodes, heights, kinds, real_keys=seed % REAL_KEYS_EVERY == 0, followers=int(seed % FOLLOWER_EVERY == 0),
+        liars=draw_liars(seed, nodes, liars), liars_wanted=liars,
+    )
+
+
+def run_seeds(setups: Sequence[Setup], jobs: int, clock: Callable[[], float], told: Callable[[], None]) -> Report:
     """Run seed after seed.
 
     Args:
-        seeds: which.
-        nodes: validators.
-        heights: blocks to make under faults.
-        kinds: of faults.
+        setups: one for each seed.
+        jobs: processes that share the work; 1 for this one alone.
         clock: gives seconds.
         told: is called after each seed.
     """
     report, begun = Report(), clock()
-    for seed in seeds:
-        setup = Setup(seed, nodes, heights, kinds, real_keys=seed % REAL_KEYS_EVERY == 0)
-        simulation = Simulation(setup)
-        try:
-            simulation.run()
-        except Violation as violation:
-            seconds = round(simulation.agenda.now / SECOND, 3)
-            report.failures.append(Failure(seed, str(violation), seconds, command_of(setup)))
-        report.add(setup, simulation.outcome())
-        report.wall_seconds = round(clock() - begun, 2)
-        told(report)
+    with ExitStack() as stack:
+        runs: Iterator[tuple[Setup, Outcome, str]] = map(run_seed, setups)
+        if jobs > 1:
+            context = get_context("spawn")
+            runs = stack.enter_context(ProcessPoolExecutor(jobs, context, quiet)).map(run_seed, setups)
+        for setup, outcome, wrong in runs:
+            report.add(setup, outcome)
+            if wrong:
+                seconds = round(outcome.simulated / SECOND, 3)
+                report.failures.append(Failure(setup.seed, wrong, seconds, command_of(setup)))
+            report.wall_seconds = round(clock() - begun, 2)
+            told()
     return report
+
+
+def quiet() -> None:
+    """Let the nodes of this process log nothing: a thousand lives have nothing to say to a person."""
+    silent = structlog.make_filtering_bound_logger(logging.CRITICAL)
+    structlog.configure(wrapper_class=silent, cache_logger_on_first_use=True)

@@ -5,7 +5,7 @@ and ends with the same digest.
 """
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import Final
 
@@ -13,6 +13,7 @@ from consensus.effects import Signer
 from crypto.errors import Reason
 from crypto.schemes import address_of
 from node.compose import CoreSettings
+from node.driver import NoSigner
 from node.events import BlockCommitted
 from node.logic import Wrap, unwrapped
 from node.mempool import Limits
@@ -23,20 +24,20 @@ from state.params import ChainParams, SecurityParams, Timing
 from state.tree import TreeLimits
 from state.types import Address
 from state.version import PROTOCOL_VERSION
+from testnet.byzantine.behaviours import lying
 from testnet.sim.agenda import MS, SECOND, Agenda
 from testnet.sim.checks import Auditor, Checks, Violation
 from testnet.sim.disk import Disk, PowerLoss
 from testnet.sim.faults import Injector, Kind, plan
 from testnet.sim.keys import FalconKeys, HashKeys, Keys
+from testnet.sim.liars import Liars
 from testnet.sim.load import COIN, COINS, FUNDS, Load, Person, make_people
-from testnet.sim.machine import Machine, Rules, Seat, Surroundings
+from testnet.sim.machine import Machine, Rules, Seat, Surroundings, Wiped, peer_name
 from testnet.sim.network import Network
 from testnet.sim.process import Killed
 
 GENESIS_TIME: Final = 1_700_000_000_000
 POWER: Final = 10
-REAL_KEYS_EVERY: Final = 100
-"""Every so manyth seed runs on real Falcon-1024 keys."""
 FINAL_HEIGHTS: Final = 5
 """What a healed network must add to the highest height it had."""
 DOWN_FOR: Final = (50 * MS, 4 * SECOND)
@@ -51,14 +52,27 @@ STEPS_TO_HEAL: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What determines a run."""
+    """What determines a run.
+
+    Attributes:
+        seed: everything is drawn from it.
+        nodes: validators.
+        heights: blocks to make under faults.
+        kinds: of faults.
+        real_keys: sign with Falcon.
+        followers: machines besides, that do not vote.
+        liars: validators that lie, and how; no check holds it against them.
+        liars_wanted: the words that the liars were drawn from.
+    """
 
     seed: int
     nodes: int = 4
     heights: int = 100
     kinds: tuple[Kind, ...] = tuple(Kind)
     real_keys: bool = False
-    wraps: dict[int, Wrap] = field(default_factory=dict)
+    followers: int = 0
+    liars: Liars = ()
+    liars_wanted: str = ""
 
 
 @dataclass(slots=True)
@@ -73,9 +87,9 @@ class Outcome:
     highest_round: int = 0
     starts: int = 0
     digest: str = ""
-    faults: dict[Kind, int] = field(default_factory=dict)
     validator_sets: int = 0
     evidence: int = 0
+    faults: tuple[tuple[Kind, int], ...] = ()
 
 
 def make_genesis(keys: Keys, signers: list[Signer], people: tuple[Person, ...], random: Random) -> Genesis:
@@ -110,16 +124,16 @@ class Simulation:
         signers = [keys.signer(f"validator {place}") for place in range(setup.nodes)]
         people = make_people(keys)
         genesis = make_genesis(keys, signers, people, self._random("genesis"))
-        liars = {place: Address(address_of(signers[place].public_key)) for place in setup.wraps}
+        liars = {place: Address(address_of(signers[place].public_key)) for place, _ in setup.liars}
         self.checks = Checks(Auditor(genesis, keys.verifier), liars)
         surroundings = Surroundings(self.agenda, self.network, self)
         rules = self._rules(genesis)
-        for place, signer in enumerate(signers):
+        for place, signer in enumerate([*signers, *(NoSigner() for _ in range(setup.followers))]):
             seat = Seat(place, signer, keys.verifier, self.wrap_of(place))
             surroundings.machines.append(Machine(seat, rules, self.new_disk(place), surroundings))
         self.machines = surroundings.machines
         self.load = Load(people, self.machines, self.agenda, self._random("load"))
-        faults = plan(self._random("faults"), setup.nodes, setup.kinds)
+        faults = plan(self._random("faults"), len(self.machines), setup.kinds)
         self.injector = Injector(faults, self.machines, self.network, self.agenda)
         self._downtime = self._random("downtime")
         self._trace = hashlib.sha256()
@@ -134,7 +148,8 @@ class Simulation:
 
     def wrap_of(self, place: int) -> Wrap:
         """Return what stands around the core of a machine."""
-        return self.setup.wraps.get(place, unwrapped)
+        liars = dict(self.setup.liars)
+        return lying(*liars[place], accomplices=frozenset(map(peer_name, liars))) if place in liars else unwrapped
 
     def _rules(self, genesis: Genesis) -> Rules:
         random = self._random("rules")
@@ -219,11 +234,11 @@ class Simulation:
     def outcome(self) -> Outcome:
         """Return what has happened so far."""
         auditor = self.checks.auditor
-        faults = dict(sorted(self.injector.injected.items()))
+        faults = tuple(sorted(self.injector.injected.items()))
         return Outcome(
             auditor.height, self.agenda.steps, self.agenda.now, auditor.transactions, auditor.failed, auditor.rounds,
-            sum(machine.starts for machine in self.machines), self._trace.hexdigest(), faults,
-            auditor.validator_sets, auditor.evidence,
+            sum(machine.starts for machine in self.machines), self._trace.hexdigest(),
+            auditor.validator_sets, auditor.evidence, faults,
         )
 
     # ---- what machines tell
@@ -251,7 +266,7 @@ class Simulation:
         """A process ended: it is started again after a while."""
         self._note(f"stop {machine}", b"")
         self.checks.stopped(machine, error)
-        kinds = {PowerLoss: Kind.POWER, Killed: Kind.KILL}
+        kinds = {PowerLoss: Kind.POWER, Killed: Kind.KILL, Wiped: Kind.WIPE}
         self.injector.injected[kinds.get(type(error), Kind.WRITE)] += 1
         self.agenda.after(self._downtime.randint(*DOWN_FOR), lambda: self._restart(machine))
 

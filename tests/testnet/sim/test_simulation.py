@@ -29,7 +29,7 @@ from state.store import Write
 from testnet.sim.checks import Violation
 from testnet.sim.disk import Disk, SimDocument, SimStore
 from testnet.sim.faults import GROUPS, Kind
-from testnet.sim.report import command_of, run_seeds
+from testnet.sim.report import command_of, run_seeds, setup_of
 from testnet.sim.simulation import FINAL_HEIGHTS, Outcome, Setup, Simulation
 
 
@@ -60,13 +60,26 @@ def test_other_sizes(nodes: int) -> None:
 
 def test_without_faults_every_block_takes_one_round_and_nobody_restarts() -> None:
     outcome = run(Setup(1, 4, 20, ()))
-    assert (outcome.highest_round, outcome.starts, outcome.faults) == (0, 4, {})
+    assert (outcome.highest_round, outcome.starts, outcome.faults) == (0, 4, ())
 
 
 @pytest.mark.parametrize("kind", list(Kind))
 def test_each_kind_of_fault_happens_and_does_no_harm(kind: Kind) -> None:
     outcome = run(Setup(1, 4, 25, (kind,)))
-    assert outcome.faults[kind] > 0
+    assert dict(outcome.faults)[kind] > 0
+
+
+def test_one_who_follows_without_a_vote() -> None:
+    simulation = Simulation(Setup(4, 4, 20, followers=1))
+    simulation.run()
+    assert len(simulation.machines) == 5
+    assert simulation.machines[4].chain.height >= 20 + FINAL_HEIGHTS
+
+
+def test_two_processes_find_what_one_finds() -> None:
+    setups = [setup_of(seed, 4, 5, GROUPS["links"]) for seed in (1, 2)]
+    alone, shared = (run_seeds(setups, jobs, lambda: 0.0, lambda: None) for jobs in (1, 2))
+    assert alone == shared
 
 
 def test_real_falcon_keys() -> None:
@@ -98,13 +111,13 @@ def test_the_order_of_sets_and_dictionaries_of_bytes_does_not_matter() -> None:
 def test_a_report_names_the_seed_that_failed_and_how_to_run_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
     mint_at_each_payment(monkeypatch)
     told: list[int] = []
-    kinds = GROUPS["links"]
-    report = run_seeds(range(1, 4), 4, 10, kinds, lambda: 0.0, lambda one: told.append(one.seeds))
-    assert told == [1, 2, 3]
+    setups = [setup_of(seed, 4, 10, GROUPS["links"]) for seed in (1, 2, 3)]
+    report = run_seeds(setups, 1, lambda: 0.0, lambda: told.append(0))
+    assert len(told) == 3
     assert [failure.seed for failure in report.failures] == [1, 2, 3]
     last = report.failures[2]
     assert last.command == "nexus sim --seed 3 --nodes 4 --heights 10 --faults loss,delay,reorder,duplicate"
-    again = run_seeds([3], 4, 10, kinds, lambda: 0.0, lambda _: None)
+    again = run_seeds(setups[2:], 1, lambda: 0.0, lambda: None)
     assert again.failures == [last]
     assert again.digests[3] == report.digests[3]
     assert command_of(Setup(1)) == "nexus sim --seed 1 --nodes 4 --heights 100 --faults all"
