@@ -22,7 +22,7 @@ from state.changes import Changes
 from state.encoding import Record, encode
 from state.genesis import Genesis, GenesisBalance, GenesisValidator, genesis_hash
 from state.ledger import nonce
-from state.params import ChainParams, SecurityParams, StakingParams, Timing
+from state.params import ChainParams, ProofParams, SecurityParams, StakingParams, Timing
 from state.receipt import BlockResult, Receipt
 from state.records import encode_output, key_owner_key, output_key, public_key_key
 from state.transaction import (
@@ -60,20 +60,26 @@ def validator_keys() -> tuple[bytes, ...]:
     return tuple(SecretKey.from_seed(Scheme.FALCON, bytes([number]) * 32).public_key for number in (1, 2, 3))
 
 
-def make_genesis(names: Sequence[str], params: ChainParams) -> Genesis:
+NO_PROOFS = ProofParams()
+
+
+def make_genesis(
+    names: Sequence[str], params: ChainParams, proofs: ProofParams = NO_PROOFS, epoch_length: int = 600
+) -> Genesis:
     return Genesis(
         version=1,
         name="test",
         time=1_000,
         timing=Timing(),
         chain=params,
-        security=SecurityParams(),
+        security=SecurityParams(epoch_length=epoch_length),
         validators=tuple(
             GenesisValidator(key, power, address(f"op{power}"), f"v{power}")
             for power, key in enumerate(validator_keys(), start=1)
         ),
         balances=tuple(GenesisBalance(address(name), "nxs", Amount(START)) for name in names),
         staking=StakingParams(unbonding_blocks=min(params.evidence_window, 1000)),
+        proofs=proofs,
     )
 
 
@@ -101,10 +107,12 @@ class World:
     tip: BlockId = GENESIS_ID
     last_commit: Commit = EMPTY_COMMIT
     undo: list[Changes] = field(default_factory=list)
+    proofs: ProofParams = NO_PROOFS
+    epoch_length: int = 600
 
     def __post_init__(self) -> None:
         names = ("alice", "bob", "carol", "issuer")
-        self.take(init_genesis(make_genesis(names, self.params)))
+        self.take(init_genesis(make_genesis(names, self.params, self.proofs, self.epoch_length)))
         for index, output in enumerate(self.more):
             self.records[output_key(TxId(CHAIN), index)] = encode_output(output)
         for name in names:
