@@ -86,8 +86,13 @@ def init_home(root: Path) -> Home:
         Refused: HOME_EXISTS if there is one already, BAD_ARGUMENT if the path cannot be made.
     """
     home = Home(root)
-    if home.config.exists() or home.genesis.exists() or home.data.exists():
+    if home.config.exists():
         raise Refused(Reason.HOME_EXISTS, f"{root} already holds a node home")
+    if home.genesis.exists() or home.data.exists():
+        raise Refused(
+            Reason.HOME_EXISTS, f"{root} holds parts of a node home: nexus init did not finish it, or its config.toml "
+            "is gone; put that back, or delete the folder if it holds no key of worth",
+        )
     try:
         for folder in (home.root, home.keys, home.data):
             folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)

@@ -229,7 +229,7 @@ def load_node_key(path: Path, password: str | None = None) -> SecretKey:
     raw = _read(path, path.stem)
     try:
         plain = msgspec.json.decode(raw, type=_PlainKey)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         if password is None and b'"nexus-key-file' in raw:
             raise Refused(Reason.WRONG_PASSWORD, f"{path.name} is sealed and needs a password") from None
         return _opened(path.stem, raw, password or "").key

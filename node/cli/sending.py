@@ -176,7 +176,7 @@ def load_draft(path: Path) -> DraftFile:
     """Return a draft. Raises Refused(BAD_ARGUMENT)."""
     try:
         draft = msgspec.json.decode(path.read_bytes(), type=DraftFile)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused(Reason.BAD_ARGUMENT, f"{path} is no draft: {error}") from None
     if draft.format != _DRAFT_FORMAT:
         raise Refused(Reason.BAD_ARGUMENT, f"{path} is a draft of another format")

@@ -204,9 +204,10 @@ class Life:
         if isinstance(action, Send | SendAll) and said_in(action):
             self.tell(Said(action.payload))
         if isinstance(action, Publish):
-            event, tip = action.event, machine.core.chain.tip
+            event = action.event
+            root = machine.core.chain.store.block_row(event.height).state_root
             txids = tuple(bytes(receipt.txid) for receipt in event.receipts)
-            self.tell(Committed(machine.name[0] - 1, event.height, event.block_id, tip.state_root, txids))
+            self.tell(Committed(machine.name[0] - 1, event.height, event.block_id, root, txids))
         return False
 
 
