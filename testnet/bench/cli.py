@@ -21,6 +21,7 @@ class Name(StrEnum):
     STOQ = "stoq"
     NETWORK = "network"
     IDLE = "idle"
+    LIGHT = "light"
     ALL = "all"
 
 
@@ -28,6 +29,7 @@ MODULES: Final = {
     Name.EXECUTION: "testnet.bench.execution",
     Name.STOQ: "testnet.bench.stoq",
     Name.IDLE: "testnet.bench.idle",
+    Name.LIGHT: "testnet.bench.light",
     Name.NETWORK: "testnet.bench.network",
 }
 """In the order of `all`. The proof figures come with the execution's: they need the same million outputs."""
