@@ -1,5 +1,6 @@
 """Run a network of real nodes on this machine."""
 
+import secrets
 import signal
 import sys
 import time
@@ -14,11 +15,13 @@ from rich.table import Table
 
 from crypto.errors import Reason, Refused
 from node.cli.session import Form, Session
+from testnet.bench.temporary import running_network
 from testnet.byzantine.behaviours import check_names
 from testnet.create import WALLET_PASSWORD, WALLETS, create_network
 from testnet.load import LoadReport, run_load
 from testnet.network import LocalNetwork, exists
 from testnet.senders import SENDERS
+from testnet.soak import soak as run_soak
 from testnet.view import NodeRow, Throughput, as_table, look, make_console
 
 DEFAULT_ROOT: Final = Path.home() / ".nexus-testnet"
@@ -167,6 +170,32 @@ def down(
     with _progress.status("stopping"):
         network.stop_all()
     _progress.print(f"stopped; {home} keeps the chain")
+
+
+@app.command()
+def soak(
+    ctx: typer.Context,
+    cycles: Annotated[int, typer.Option(min=1, help="How often to kill.")] = 200,
+    nodes: Annotated[int, typer.Option("-n", "--nodes", min=4, max=32, help="How many validators.")] = 4,
+    seed: Annotated[int | None, typer.Option(help="Of victims and moments; by default another one each time.")] = None,
+) -> None:
+    """Kill -9 random nodes of a new network under load; afterwards nothing acknowledged is missing anywhere."""
+    chosen = secrets.randbelow(10**6) if seed is None else seed
+    _progress.print(f"{nodes} nodes, {cycles} cycles, --seed {chosen}")
+    with running_network(nodes) as network, _progress.status("starting") as line:
+        report = run_soak(network, cycles, chosen, line.update)
+    if _form(ctx) is Form.JSON:
+        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+    else:
+        table = Table(show_header=False, title=f"soak, seed {report.seed}", title_justify="left", box=SIMPLE)
+        table.add_row("kill -9", f"{report.kills} in {report.cycles} cycles")
+        table.add_row("payments called committed", f"{report.acknowledged}, each looked for on {nodes} nodes")
+        table.add_row("blocks", str(report.height))
+        table.add_row("votes and proposals compared", str(report.votes))
+        table.add_row("problems", "\n".join(report.problems) or "none")
+        _console.print(table)
+    if report.problems:
+        raise Refused(Reason.INTERNAL, f"{len(report.problems)} problems; run it again with --seed {chosen}")
 
 
 def load_table(report: LoadReport) -> Table:
