@@ -11,15 +11,17 @@ import msgspec
 import typer
 from rich.box import SIMPLE
 from rich.live import Live
+from rich.progress import Progress
 from rich.table import Table
 
 from crypto.errors import Reason, Refused
 from node.cli.session import Form, Session
 from testnet.bench.temporary import running_network
 from testnet.byzantine.behaviours import check_names
-from testnet.create import WALLET_PASSWORD, WALLETS, create_network
+from testnet.create import PLAIN, PROVING, WALLET_PASSWORD, WALLETS, create_network
 from testnet.load import LoadReport, run_load
 from testnet.network import LocalNetwork, exists
+from testnet.plotting import make_plots, missing_plots
 from testnet.senders import SENDERS
 from testnet.soak import soak as run_soak
 from testnet.view import NodeRow, Throughput, as_table, look, make_console
@@ -41,6 +43,9 @@ def up(
     nodes: Annotated[int, typer.Option("-n", "--nodes", min=1, max=32, help="How many validators, if it is new.")] = 4,
     home: HomeOption = DEFAULT_ROOT,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running and return.")] = False,
+    proofs: Annotated[
+        bool, typer.Option("--proofs", help="Ask validators for space, work and time besides stake, if it is new.")
+    ] = False,
     byzantine: Annotated[
         list[str] | None, typer.Option(metavar="NODE=BEHAVIOUR", help="Have a node lie, e.g. 3=double_prevote; repeat.")
     ] = None,
@@ -49,8 +54,9 @@ def up(
     lies = [liar(text) for text in byzantine or ()]
     if not exists(home):
         with _progress.status(f"making keys and homes for {nodes} validators"):
-            create_network(home, nodes)
+            create_network(home, nodes, rules=PROVING if proofs else PLAIN)
     network = LocalNetwork(home)
+    plot_all(network)
     for name, behaviours in lies:
         network.let_lie(name, *behaviours)
     try:
@@ -70,6 +76,16 @@ def up(
         _progress.print("stopping")
     finally:
         network.stop_all()
+
+
+def plot_all(network: LocalNetwork) -> None:
+    """Make the plots that the chain asks for, with a bar for each validator."""
+    missing = missing_plots(network)
+    if not missing:
+        return
+    with Progress(console=_progress) as bars:
+        tasks = {name: bars.add_task(f"{name} plots, k = {plot.k}", total=1.0) for name, plot in missing.items()}
+        make_plots(missing, lambda name, share: bars.update(tasks[name], completed=share))
 
 
 def liar(text: str) -> tuple[str, list[str]]:

@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ from p2p.address import format_peer_address, peer_id_of
 from p2p.network import PeerAddress
 from state.genesis import NATIVE_SYMBOL, Genesis, GenesisBalance, GenesisOutput, GenesisValidator, genesis_hash
 from state.genesis_json import genesis_to_json
-from state.params import ChainParams, SecurityParams, Timing
+from state.params import ChainParams, ProofParams, SecurityParams, Timing
 from state.types import UNXS_PER_NXS, Address, Amount
 from state.version import PROTOCOL_VERSION
 from testnet.manifest import VERSION, Manifest, Member, save_manifest
@@ -34,13 +35,34 @@ DATAGRAM: Final = 8900
 """UDP payload between the nodes: loopback carries large ones, and each costs the same work."""
 
 
-def create_network(root: Path, size: int, senders: int = SENDERS) -> Manifest:
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Parameters of a test chain that are not the usual ones."""
+
+    chain: ChainParams = field(default_factory=ChainParams)
+    security: SecurityParams = field(default_factory=SecurityParams)
+    proofs: ProofParams = field(default_factory=ProofParams)
+
+
+PLAIN: Final = Rules()
+"""A chain that asks for no proof besides stake."""
+PROVING: Final = Rules(
+    security=SecurityParams(epoch_length=40),
+    proofs=ProofParams(
+        space_k=18, work_bits=14, vdf_iterations=400_000, vdf_bits=512, target_gas=500_000, max_difficulty=16
+    ),
+)
+"""A chain that asks for all four proofs, of sizes that take a machine seconds: they show the way and prove nothing."""
+
+
+def create_network(root: Path, size: int, senders: int = SENDERS, rules: Rules = PLAIN) -> Manifest:
     """Make a testnet of `size` validators in an empty folder.
 
     Args:
         root: the testnet's folder; made if it is missing.
         size: validators, at least 1.
         senders: funded accounts for `nexus testnet load`; each takes 30 ms to make.
+        rules: parameters of the chain.
 
     Raises:
         Refused: HOME_EXISTS if the folder holds nodes already.
@@ -52,7 +74,7 @@ def create_network(root: Path, size: int, senders: int = SENDERS) -> Manifest:
     payers = make_senders(senders)
     tcp, udp = free_ports(2 * size, socket.SOCK_STREAM), free_ports(size, socket.SOCK_DGRAM)
     peers = [PeerAddress(peer_id_of(key.public_key), "::1", port) for key, port in zip(nodes, udp, strict=True)]
-    genesis = make_genesis(consensus, list(wallets.values()), payers)
+    genesis = make_genesis(consensus, list(wallets.values()), payers, rules)
     chain_id = genesis_hash(genesis)
     members = tuple(
         Member(home.root.name, peer.peer_id.hex(), peer.port, tcp[2 * place], tcp[2 * place + 1])
@@ -74,7 +96,7 @@ def create_network(root: Path, size: int, senders: int = SENDERS) -> Manifest:
 
 
 def make_genesis(
-    consensus: Sequence[SecretKey], wallets: Sequence[SecretKey], senders: Sequence[SecretKey]
+    consensus: Sequence[SecretKey], wallets: Sequence[SecretKey], senders: Sequence[SecretKey], rules: Rules = PLAIN
 ) -> Genesis:
     """Return a genesis with these validators, which are their own operators, and these funded accounts."""
     validators = tuple(
@@ -92,7 +114,8 @@ def make_genesis(
     )
     return Genesis(
         version=PROTOCOL_VERSION, name="testnet", time=time.time_ns() // 1_000_000, timing=Timing(),
-        chain=ChainParams(), security=SecurityParams(), validators=validators, balances=balances, outputs=outputs,
+        chain=rules.chain, security=rules.security, validators=validators, balances=balances, outputs=outputs,
+        proofs=rules.proofs,
     )
 
 

@@ -9,6 +9,7 @@ from crypto.errors import Reason, Refused
 from node.amounts import asset_of, parse_outpoint
 from node.api import methods
 from node.api.text import LATEST, asset_from
+from node.cli import proving
 from node.cli.accounts import address_named, shown_amount
 from node.cli.session import Session, command
 from node.client import Client
@@ -17,6 +18,7 @@ from state.records import asset_text
 from state.types import Address
 
 app = typer.Typer(no_args_is_help=True)
+command(app)(proving.proofs)
 
 Who = Annotated[str, typer.Argument(metavar="ADDRESS", help="nx1... or the name of a stored key.")]
 AssetName = Annotated[str, typer.Option("--asset", help="nxs, SYMBOL@ISSUER, or an id.")]

@@ -24,7 +24,7 @@ from crypto.errors import Reason, Refused
 from crypto.keys import SecretKey
 from node.amounts import asset_of, parse_outpoint, parse_quantity, to_smallest
 from node.api.text import hash_from
-from node.cli import upgrading
+from node.cli import proving, upgrading
 from node.cli.passwords import KeyCost, KeyScheme, PasswordFile, cost_of, read_password, scheme_of
 from node.cli.rotation import rotate
 from node.cli.sending import Sending, add_signature, finished, load_draft, submit, transaction
@@ -36,6 +36,7 @@ from state.transaction import Coin, Message
 from state.types import Height
 
 app = typer.Typer(no_args_is_help=True)
+transaction(app)(proving.space)
 app.add_typer(upgrading.app, name="upgrade", help="Decide on the next protocol version.")
 
 To = Annotated[str, typer.Argument(help="nx1... or the name of a stored key.")]
