@@ -60,11 +60,16 @@ def contradicting(held: Held, seen: Sightings) -> tuple[SignedOffer | Vote, ...]
 
 
 def _contradicting(held: Held, seen: Sightings) -> Iterator[SignedOffer | Vote]:
+    """Yield what contradicts something that the peer saw, unless it saw that as well."""
+    offered = set(seen.offers)
     for round, block_id in seen.offers:
         proposals = held.proposals.get(round, ())
-        if len(proposals) == 1 and proposals[0].block_id != block_id:
+        if len(proposals) == 1 and proposals[0].block_id != block_id and (round, proposals[0].block_id) not in offered:
             yield offer_of(proposals[0])
+    voters = {(one.kind, one.round, one.block_id): one.voters for one in seen.votes}
     for one in seen.votes:
         for validator, votes in held.votes.tally(one.round).kinds[one.kind].held.items():
-            if len(votes) == 1 and votes[0].block_id != one.block_id and has_voted(one.voters, validator):
+            if len(votes) > 1 or votes[0].block_id == one.block_id or not has_voted(one.voters, validator):
+                continue
+            if not has_voted(voters.get((one.kind, one.round, votes[0].block_id), b""), validator):
                 yield votes[0]

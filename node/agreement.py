@@ -344,6 +344,7 @@ class Agreement:
             return
         if is_news:
             _log.warning("double signing", validator=evidence.validator, height=height_of(evidence), told_by=sender)
+            self._archive.accuse(evidence)
             self._actions.append(SendAll(Channel.CONSENSUS, encode(EvidenceMessage(evidence))))
             self._inputs.append(WorkAvailable())
 

@@ -18,7 +18,7 @@ from consensus.log import (
     height_of,
 )
 from consensus.sightings import offer_of
-from consensus.types import Proposal, Tip, Vote
+from consensus.types import DuplicateProposal, DuplicateVote, Evidence, Proposal, SignedOffer, Tip, Vote
 from crypto.errors import Refused
 from node.consensus_log import LogFile
 from node.logs import logger
@@ -77,6 +77,16 @@ class VoteArchive:
     def add(self, message: Vote | Proposal) -> None:
         """Keep what somebody signed."""
         self._append(VoteEntry(message) if isinstance(message, Vote) else OfferEntry(offer_of(message)))
+
+    def accuse(self, evidence: Evidence) -> None:
+        """Keep both halves of a proof: one of them may have come when its height was over."""
+        if isinstance(evidence, DuplicateVote):
+            self.add(evidence.first)
+            self.add(evidence.second)
+        elif isinstance(evidence, DuplicateProposal):
+            for pol_round, block_id, signature in (evidence.first, evidence.second):
+                offer = SignedOffer(evidence.height, evidence.round, pol_round, block_id, signature)
+                self._append(OfferEntry(offer))
 
     def _append(self, entry: LogEntry) -> None:
         record = encode_entry(entry)

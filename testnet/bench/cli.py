@@ -20,6 +20,7 @@ class Name(StrEnum):
     PROOF = "proof"
     STOQ = "stoq"
     NETWORK = "network"
+    EVIDENCE = "evidence"
     IDLE = "idle"
     LIGHT = "light"
     ALL = "all"
@@ -31,6 +32,7 @@ MODULES: Final = {
     Name.IDLE: "testnet.bench.idle",
     Name.LIGHT: "testnet.bench.light",
     Name.NETWORK: "testnet.bench.network",
+    Name.EVIDENCE: "testnet.bench.evidence",
 }
 """In the order of `all`. The proof figures come with the execution's: they need the same million outputs."""
 

@@ -55,6 +55,7 @@ class EquivocatingProposal(Wrapper):
         if proposal.block_id not in self._twins:
             later = replace(proposal, header=replace(proposal.header, time=proposal.header.time + 1))
             twin = self.seat.sign_proposal(later)
+            self.seat.confess("equivocating_proposal", proposal.height, proposal.round)
             self._twins = {proposal.block_id: twin, twin.block_id: proposal}
         return self._twins[proposal.block_id]
 

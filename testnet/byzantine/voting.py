@@ -58,6 +58,7 @@ class DoubleVote(Wrapper):
             other = others[0] if others else fallback
             self._others = {kept: one for kept, one in self._others.items() if kept[0] >= vote.height}
             self._others[place] = self.seat.sign_vote(replace(vote, block_id=other))
+            self.seat.confess(f"double_{self._kind.name.lower()}", vote.height, vote.round)
         return self._others[place]
 
 

@@ -18,6 +18,7 @@ from crypto.schemes import address_of
 from node.actions import Action, Send, SendAll, Sign, Timer
 from node.chain import Chain
 from node.logic import NodeLogic
+from node.logs import logger
 from p2p.network import Channel, PeerId
 from p2p.wire import (
     ConsensusMessage,
@@ -29,6 +30,8 @@ from p2p.wire import (
 )
 from state.encoding import encode
 from state.types import Address, BlockId, Height, Round
+
+_log = logger("consensus")
 
 
 class Seat:
@@ -91,6 +94,10 @@ class Seat:
         elif isinstance(message, VoteMessage):
             self.heard.append(message.vote)
             del self.heard[:-512]
+
+    def confess(self, what: str, height: Height, round: Round) -> None:
+        """Log a lie as it is told: the time of the line is what measurements count from."""
+        _log.warning("lie", what=what, height=height, round=round)
 
     def sign_vote(self, vote: Vote) -> Vote:
         """Return the vote with our signature."""

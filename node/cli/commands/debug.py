@@ -2,12 +2,13 @@
 
 import contextlib
 import stat
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from consensus.accountability import examine
+from consensus.accountability import Finding, examine
 from consensus.log import LogEntry, decode_entries
 from consensus.signing import SchemeVerifier
 from crypto.address import decode_address, encode_address
@@ -16,6 +17,7 @@ from node.api.views import transaction_view
 from node.cli.session import Session, command
 from node.home import Home
 from state.transaction import MAX_TRANSACTION, decode_transaction
+from state.types import Address
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -64,10 +66,22 @@ def accountability(
     A home stands for its log and its archive of votes (data/consensus.log, data/votes.0, data/votes.1).
     """
     verdicts = examine([_entries(path) for path in logs], SchemeVerifier())
-    named = {finding.validator: finding.power for verdict in verdicts for finding in verdict.findings}
+    by_whom: dict[Address, list[Finding]] = {}
+    for verdict in verdicts:
+        for finding in verdict.findings:
+            by_whom.setdefault(finding.validator, []).append(finding)
     session.show({
         "logs": len(logs),
-        "validators_named": len(named),
+        "named": [
+            {
+                "validator": validator.hex(),
+                "faults": ", ".join(f"{count} {name}" for name, count in Counter(f.fault for f in found).items()),
+                "power": max(finding.power for finding in found),
+                "first_height": found[0].height,
+                "last_height": found[-1].height,
+            }
+            for validator, found in by_whom.items()
+        ],
         "forks": [verdict.height for verdict in verdicts if len(verdict.decided) > 1],
         "heights": [
             {
@@ -76,7 +90,7 @@ def accountability(
                 "power_named": verdict.named,
                 "power_total": verdict.total,
                 "at_least_a_third": verdict.enough,
-                "faults": [
+                "findings": [
                     {
                         "validator": finding.validator.hex(),
                         "fault": finding.fault.value,
