@@ -9,11 +9,15 @@ from consensus.commit import make_commit
 from consensus.light import (
     LightBlock,
     TrustParams,
+    check_earlier,
     check_first,
     conflict,
     light_block_codec,
     middle_height,
+    run_length,
+    skip,
     verify_light,
+    verify_run,
 )
 from consensus.types import Header, Tip, Validator, ValidatorSet, Vote, VoteKind, make_validator_set, vote_sign_bytes
 from crypto.errors import Reason, Refused
@@ -114,6 +118,87 @@ def test_a_changed_set_is_reached_step_by_step() -> None:
     assert [verdict(blocks[i], blocks[j]) for i, j in ((0, 4), (4, 8))] == [None, None]
     assert refused(lambda: middle_height(Height(4), Height(5))) is Reason.UNTRUSTED
     assert verdict(blocks[6], blocks[7]) is None
+
+
+def walked(blocks: list[LightBlock], start: int, target: int, asked: list[int]) -> tuple[LightBlock, ...]:
+    steps = skip(blocks[start - 1], Height(target), NOW, PARAMS, VERIFIER)
+    try:
+        wanted = next(steps)
+        while True:
+            asked.append(wanted)
+            wanted = steps.send(blocks[wanted - 1])
+    except StopIteration as done:
+        way: tuple[LightBlock, ...] = done.value
+        return way
+
+
+def a_set(*numbers: int) -> ValidatorSet:
+    return make_validator_set([
+        Validator(Address(hash32(f"new {number}")), b"\x01" + hash32(f"new key {number}"), 10, Address(bytes(32)))
+        for number in numbers
+    ])
+
+
+MOVING = chain(16, {height: a_set(*range(height, height + 4)) for height in range(2, 16)})
+"""From height 3 on each set shares three of four members with the one before."""
+
+
+def test_skipping_asks_for_few_headers_and_ends_at_the_target() -> None:
+    asked: list[int] = []
+    assert [block.height for block in walked(BLOCKS, 1, 9, asked)] == [9] and asked == [9]
+    asked = []
+    way = walked(MOVING, 1, 16, asked)
+    assert way[-1] == MOVING[15] and 4 <= len(way) <= 10 and asked[0] == 16
+    heights = [1, *(block.height for block in way)]
+    assert heights == sorted(set(heights))
+    steps = skip(BLOCKS[0], Height(9), NOW, PARAMS, VERIFIER)
+    next(steps)
+    assert refused(lambda: steps.send(BLOCKS[7])) is Reason.WRONG_HEIGHT
+
+
+def test_a_run_of_headers_needs_one_signed_header_for_each_set() -> None:
+    headers = [block.header for block in MOVING]
+    assert run_length([block.header for block in BLOCKS]) == 9
+    assert run_length(headers) == 2 and run_length(headers[2:]) == 1
+    verify_run(BLOCKS[0], [block.header for block in BLOCKS[1:]], BLOCKS[8], PARAMS, VERIFIER)
+    trusted, place = MOVING[0], 1
+    while place < len(MOVING):
+        count = run_length(headers[place:])
+        verify_run(trusted, headers[place : place + count], MOVING[place + count - 1], PARAMS, VERIFIER)
+        trusted, place = MOVING[place + count - 1], place + count
+
+
+@pytest.mark.parametrize(("headers", "last", "reason"), [
+    ([], 8, Reason.BAD_HEADER),
+    ([1, 2, 3], 4, Reason.BAD_HEADER),
+    ([1, 3], 3, Reason.WRONG_HEIGHT),
+    ([2, 3], 3, Reason.WRONG_HEIGHT),
+])
+def test_a_run_with_a_gap_is_refused(headers: list[int], last: int, reason: Reason) -> None:
+    run = [BLOCKS[place].header for place in headers]
+    assert refused(lambda: verify_run(BLOCKS[0], run, BLOCKS[last], PARAMS, VERIFIER)) is reason
+
+
+def test_a_run_that_hides_a_change_or_bends_a_header_is_refused() -> None:
+    headers = [block.header for block in MOVING]
+    assert refused(lambda: verify_run(MOVING[0], headers[1:5], MOVING[4], PARAMS, VERIFIER)) is Reason.BAD_HEADER
+    bent = with_header(BLOCKS[2], state_root=hash32("x"))
+    run = [BLOCKS[1].header, bent.header, BLOCKS[3].header]
+    assert refused(lambda: verify_run(BLOCKS[0], run, BLOCKS[3], PARAMS, VERIFIER)) is Reason.BAD_HEADER
+    early = with_header(BLOCKS[1], time=BLOCKS[0].header.time)
+    assert refused(lambda: verify_run(BLOCKS[0], [early.header], early, PARAMS, VERIFIER)) is Reason.BAD_TIME
+    unsigned = replace(BLOCKS[3], commit=BLOCKS[4].commit)
+    run = [block.header for block in BLOCKS[1:4]]
+    assert refused(lambda: verify_run(BLOCKS[0], run, unsigned, PARAMS, VERIFIER)) is Reason.BAD_COMMIT
+
+
+def test_earlier_headers_are_those_whose_ids_the_later_ones_hold() -> None:
+    falling = [block.header for block in BLOCKS[::-1]]
+    check_earlier(falling[0], falling[1:])
+    check_earlier(falling[0], ())
+    bent = with_header(BLOCKS[4], state_root=hash32("x")).header
+    for wrong in ([*falling[1:4], bent], falling[2:], falling[1:3] + falling[4:], falling[:1]):
+        assert refused(lambda wrong=wrong: check_earlier(falling[0], wrong)) is Reason.BAD_HEADER  # type: ignore[misc]
 
 
 def test_a_set_that_names_one_validator_twice_counts_it_once() -> None:

@@ -1,0 +1,52 @@
+"""Evidence that somebody hands in over the API, such as a light client that found a fork."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from consensus.evidence import duplicate_vote
+from consensus.types import Vote, VoteKind, vote_sign_bytes
+from crypto.errors import Reason, Refused
+from node.api import methods
+from state.encoding import encode
+from state.genesis import genesis_hash
+from state.types import Address, BlockId, Height, Round
+from tests.node.lab import Lab, until
+from tests.node.served import served_node
+
+
+def votes(lab: Lab, *names: bytes) -> list[Vote]:
+    """Precommits of the lab's first validator for blocks of height 1 that do not exist."""
+    chain_id, key = genesis_hash(lab.genesis), lab.consensus_keys[0]
+    return [
+        Vote(
+            VoteKind.PRECOMMIT, Height(1), Round(0), BlockId(name * 32), 0,
+            key.sign(vote_sign_bytes(chain_id, VoteKind.PRECOMMIT, Height(1), Round(0), BlockId(name * 32))),
+        )
+        for name in names
+    ]
+
+
+async def test_evidence_is_checked_taken_once_and_on_its_way_into_a_block(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, size=1)
+    accused = Address(lab.consensus_keys[0].address)
+    one, other = votes(lab, b"\x01", b"\x02")
+    good = duplicate_vote(accused, one, other)
+    forged = msgspec.structs.replace(good, first=msgspec.structs.replace(one, signature=other.signature))
+    wrong = {
+        Reason.BAD_SIGNATURE: encode(forged),
+        Reason.BAD_EVIDENCE: encode(duplicate_vote(accused, one, one)),
+        Reason.UNKNOWN_VALIDATOR: encode(duplicate_vote(Address(bytes(32)), one, other)),
+        Reason.MALFORMED: b"\x93\x01",
+    }
+    async with served_node(tmp_path, lab) as served:
+        for reason, raw in wrong.items():
+            with pytest.raises(Refused) as caught:
+                await served.client.ask(methods.ReportEvidence(evidence=raw))
+            assert caught.value.reason is reason
+        assert served.node.core.agreement.pool.known == 0
+        taken = await served.client.ask(methods.ReportEvidence(evidence=encode(good)))
+        assert (taken.height, taken.known) == (1, False)
+        await until(lambda: served.node.core.agreement.pool.known == 1)
+        assert (await served.client.ask(methods.ReportEvidence(evidence=encode(good)))).known
