@@ -1,7 +1,7 @@
 """The seam: what STOQ asks of a QUIC implementation, and the two that give it.
 
 Both are sans-I/O: datagrams and times go in, datagrams, a timer and events come out. Everything that a library does not
-offer in public is in this module and in `tls.py`; tests/p2p/test_hooks.py fails when a new version moves it.
+offer in public is in this module and in `tls.py`; tests/p2p/test_cores.py fails when a new version moves it.
 Versions: qh3 2.1.0, aioquic 1.7.2.
 """
 

@@ -19,6 +19,10 @@ def test_frames_come_out_as_they_went_in_however_they_are_cut(payloads: list[byt
     turn = 0
     while data := outbox.take(cuts[turn % len(cuts)]):
         turn += 1
+        alone = inbox.whole(data)
+        if alone is not None:
+            out.append(alone)
+            continue
         inbox.feed(data)
         while (whole := inbox.pop()) is not None:
             out.append(whole)
@@ -51,6 +55,22 @@ def test_a_full_outbox_says_no_but_an_empty_one_takes_any_frame() -> None:
     assert not outbox.offer(framed(b"x"))
     assert len(outbox.take(1000)) == 104
     assert outbox.offer(framed(b"x"))
+
+
+def test_a_frame_that_comes_whole_counts_as_one_that_comes_in_pieces() -> None:
+    inbox, frame = Inbox(), framed(bytes(MAX_FRAME))
+    for _ in range(CREDIT // len(frame)):
+        assert inbox.whole(frame) == bytes(MAX_FRAME)
+    with pytest.raises(Refused) as refused:
+        inbox.whole(frame)
+    assert refused.value.reason is Reason.PROTOCOL_VIOLATION
+    inbox = Inbox(max_frame=100)
+    for data in (b"", b"\0\0\0", framed(b"x")[:4], framed(b"xy")[:5], framed(b"x") * 2, framed(bytes(101))):
+        assert inbox.whole(data) is None
+    inbox.feed(framed(b"first")[:6])
+    assert inbox.whole(framed(b"second")) is None
+    inbox.feed(framed(b"first")[6:] + framed(b"second"))
+    assert (inbox.pop(), inbox.pop(), inbox.pop()) == (b"first", b"second", None)
 
 
 def test_broken_rules_are_named() -> None:

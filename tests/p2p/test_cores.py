@@ -9,6 +9,7 @@ import pytest
 from aioquic import tls as aioquic_tls
 from aioquic.quic import connection as aioquic_connection
 from aioquic.quic.configuration import QuicConfiguration as AioquicConfiguration
+from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 from qh3 import tls as qh3_tls
 from qh3._hazmat import QuicConnectionCore
@@ -104,6 +105,23 @@ def test_handshake_exporter_and_data(cores: Cores, datagram_size: int) -> None:
     assert link.listener_events.data == {0: bytes(300_000), 2: b"dialer"}
     assert link.dialer_events.data == {3: b"listener" * 40_000}
     assert link.dialer.backlog(0) == 0 and link.dialer.rtt > 0
+
+
+@pytest.mark.parametrize("dialer", CoreName)
+def test_an_answer_takes_the_acknowledgement_along(dialer: CoreName) -> None:
+    """With aioquic, which would send it later and alone; qh3 does as it likes."""
+    link = Link(make_core(core_settings(dialer)), CoreName.AIOQUIC)
+    link.run()
+    for _ in range(3):
+        link.dialer.send(0, b"question")
+        ((question, _),) = link.dialer.transmit(link.now)
+        link.listener.receive([question], DIALER, link.now)
+        link.listener.send(0, b"answer")
+        ((answer, _),) = link.listener.transmit(link.now)
+        link.dialer.receive([answer], LISTENER, link.now)
+        link.now += 0.002  # past the time for which an ACK is held back
+        link.listener.handle_timer(link.now)
+        assert link.listener.transmit(link.now) == []
 
 
 def test_two_sessions_have_two_exporters(cores: Cores) -> None:
@@ -255,9 +273,10 @@ def test_aioquic_hooks() -> None:
     assert list(inspect.signature(connection._write_stream_limits).parameters) == ["self", "builder", "space", "stream"]
     assert list(inspect.signature(connection._write_connection_limits).parameters) == ["self", "builder", "space"]
     quic: Any = connection(configuration=AioquicConfiguration(is_client=True))
-    for name in ("_close_event", "_local_max_data", "_streams", "_loss", "_state"):
+    for name in ("_close_event", "_local_max_data", "_streams", "_loss", "_spaces", "_state"):
         assert hasattr(quic, name)
     assert hasattr(quic._loss, "_rtt_initialized") and hasattr(quic._loss, "_rtt_smoothed")
+    assert QuicPacketSpace().ack_at is None and "space.ack_at <= now" in inspect.getsource(connection)
     stream: Any = QuicStream(0)
     assert list(stream.sender._pending) == [] and stream.receiver.starting_offset() == 0
     assert hasattr(stream, "max_stream_data_local_sent") and hasattr(stream.receiver, "highest_offset")
