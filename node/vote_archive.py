@@ -79,7 +79,7 @@ class VoteArchive:
         self._append(VoteEntry(message) if isinstance(message, Vote) else OfferEntry(offer_of(message)))
 
     def accuse(self, evidence: Evidence) -> None:
-        """Keep both halves of a proof: one of them may have come when its height was over."""
+        """Keep both halves of a proof of double signing: one of them may have come when its height was over."""
         if isinstance(evidence, DuplicateVote):
             self.add(evidence.first)
             self.add(evidence.second)
