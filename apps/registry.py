@@ -7,11 +7,13 @@ from apps.auth import MODULE as AUTH
 from apps.chain import MODULE as CHAIN
 from apps.module import MessageKind, Module, Query
 from apps.proofs import MODULE as PROOFS
+from apps.slashing import MODULE as SLASHING
+from apps.staking import MODULE as STAKING
 from apps.token import MODULE as TOKEN
 from crypto.errors import Reason, Refused
 from state.changes import Reader
 
-MODULES: Final[tuple[Module, ...]] = (CHAIN, AUTH, TOKEN, PROOFS)
+MODULES: Final[tuple[Module, ...]] = (CHAIN, AUTH, TOKEN, PROOFS, STAKING, SLASHING)
 """In the order in which their block hooks run."""
 
 

@@ -118,6 +118,26 @@ class Reason(StrEnum):
     """The lock's release height has not come."""
     KEY_IN_USE = "key_in_use"
     """The key belongs or belonged to an account already."""
+    VALIDATOR_EXISTS = "validator_exists"
+    """The account operates a validator already."""
+    INSUFFICIENT_STAKE = "insufficient_stake"
+    """Less stake than is asked for or needed."""
+    NO_STAKE = "no_stake"
+    """The account has no stake with this operator."""
+    BANKRUPT = "bankrupt"
+    """All stake with this operator was slashed: nothing can be added to it."""
+    TOO_MANY_DELEGATIONS = "too_many_delegations"
+    """The account has stake in as many places as it may."""
+    COMMISSION_STEP = "commission_step"
+    """The commission would rise too far or too soon."""
+    ROTATED_RECENTLY = "rotated_recently"
+    """The consensus key was changed within the last unbonding period."""
+    TOMBSTONED = "tombstoned"
+    """The validator signed two things where it may sign one; it never votes again."""
+    NOT_JAILED = "not_jailed"
+    """The validator is not in jail."""
+    JAILED = "jailed"
+    """The stay in jail is not over."""
     BAD_ARGUMENT = "bad_argument"
     """A field has a value that the rule does not allow."""
     BAD_SPACE = "bad_space"
@@ -257,7 +277,8 @@ _TEMPORARY = frozenset({
     Reason.CONFLICT, Reason.MEMPOOL_FULL, Reason.SENDER_LIMIT, Reason.MISSING_BODIES, Reason.NOT_AVAILABLE,
     Reason.UNREACHABLE, Reason.TIMED_OUT, Reason.CONNECTION_LOST, Reason.TOO_MANY_CONNECTIONS, Reason.REPLACED,
     Reason.CLOSING, Reason.FROZEN,
-    Reason.LOCKED, Reason.INSUFFICIENT_FUNDS, Reason.INSUFFICIENT_ALLOWANCE, Reason.WRONG_HEIGHT, Reason.BAD_TIME,
+    Reason.LOCKED, Reason.JAILED, Reason.COMMISSION_STEP, Reason.ROTATED_RECENTLY, Reason.INSUFFICIENT_STAKE,
+    Reason.INSUFFICIENT_FUNDS, Reason.INSUFFICIENT_ALLOWANCE, Reason.WRONG_HEIGHT, Reason.BAD_TIME,
     Reason.NOT_OWNER, Reason.UNKNOWN_ASSET, Reason.UNBALANCED, Reason.NO_WITNESS,
 })
 

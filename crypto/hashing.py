@@ -41,6 +41,7 @@ class Label(Enum):
     MERKLE_LEAF = b"nexus/merkle-leaf/1"
     MERKLE_NODE = b"nexus/merkle-node/1"
     RECEIPT = b"nexus/receipt/1"
+    CONSENSUS_KEY = b"nexus/consensus-key/1"  # chain id, operator, consensus key -> what that key signs
     ROTATE_KEY = b"nexus/rotate-key/1"  # chain id, account, new public key -> what the new key signs
     KEY_DERIVE = b"nexus/key-derive/1"  # phrase seed and path -> key seed
     KEY_FILE_BOX = b"nexus/key-file-box/1"  # master key from the password, key file's open part -> its box key

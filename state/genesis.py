@@ -19,7 +19,7 @@ from crypto.vdf import MAX_BITS
 from state.encoding import Codec, Record, encode
 from state.params import FASTEST_VDF, ChainParams, ProofParams, SecurityParams, StakingParams, Timing
 from state.records import MAX_DECIMALS, MAX_SYMBOL, asset_id
-from state.types import MAX_AMOUNT, MAX_INT, NATIVE, AddressField, AmountField, AssetId, ChainId, Unsigned
+from state.types import MAX_AMOUNT, MAX_INT, NATIVE, UNXS_PER_NXS, AddressField, AmountField, AssetId, ChainId, Unsigned
 from state.version import SUPPORTED_VERSIONS, check_known
 
 NATIVE_SYMBOL: Final = "nxs"
@@ -38,7 +38,11 @@ Short = Annotated[str, Meta(max_length=64)]
 
 
 class GenesisValidator(Record, frozen=True):
-    """A validator of the first block. `node_address` is where its node listens, `ID@[ADDR]:PORT`, or empty."""
+    """A validator of the first block. `node_address` is where its node listens, `ID@[ADDR]:PORT`, or empty.
+
+    Its operator has bonded `power` nxs of its own, which are supply besides the balances and outputs. Operators are
+    unique.
+    """
 
     public_key: Annotated[bytes, Meta(min_length=33, max_length=4096)]
     power: Annotated[int, Meta(ge=1, le=2**50)]
@@ -225,6 +229,7 @@ def _check_proofs(genesis: Genesis) -> None:
 
 def _check_validators(genesis: Genesis) -> None:
     seen: set[bytes] = set()
+    operators: set[bytes] = set()
     for place, validator in enumerate(genesis.validators):
         field = f"validators[{place}]"
         try:
@@ -235,10 +240,16 @@ def _check_validators(genesis: Genesis) -> None:
         if address in seen:
             raise _bad(f"{field}.public_key", "another validator has the same key")
         seen.add(address)
+        if validator.operator in operators:
+            raise _bad(f"{field}.operator", "another validator has the same operator")
+        operators.add(validator.operator)
 
 
 def _check_money(genesis: Genesis) -> None:
     totals = {NATIVE_SYMBOL: 0}
+    if not genesis.carried:
+        for place, validator in enumerate(genesis.validators):
+            _add(totals, f"validators[{place}].power", NATIVE_SYMBOL, validator.power * UNXS_PER_NXS)
     for place, asset in enumerate(genesis.assets):
         if asset.symbol in totals:
             raise _bad(f"assets[{place}].symbol", f"{asset.symbol} is taken")
@@ -248,19 +259,23 @@ def _check_money(genesis: Genesis) -> None:
         if (balance.owner, balance.symbol) in held:
             raise _bad(f"balances[{place}].owner", f"a second balance of {balance.symbol} for the same account")
         held.add((balance.owner, balance.symbol))
-        _add(totals, f"balances[{place}]", balance.symbol, balance.amount)
+        _add_listed(totals, f"balances[{place}]", balance.symbol, balance.amount)
     for place, output in enumerate(genesis.outputs):
-        _add(totals, f"outputs[{place}]", output.symbol, output.amount)
+        _add_listed(totals, f"outputs[{place}]", output.symbol, output.amount)
+
+
+def _add_listed(totals: dict[str, int], field: str, symbol: str, amount: int) -> None:
+    if symbol not in totals:
+        raise _bad(f"{field}.symbol", f"no asset {symbol} is listed")
+    _add(totals, f"{field}.amount", symbol, amount)
 
 
 def _add(totals: dict[str, int], field: str, symbol: str, amount: int) -> None:
-    if symbol not in totals:
-        raise _bad(f"{field}.symbol", f"no asset {symbol} is listed")
     if not amount:
-        raise _bad(f"{field}.amount", "must not be zero")
+        raise _bad(field, "must not be zero")
     totals[symbol] += amount
     if totals[symbol] > MAX_AMOUNT:
-        raise _bad(f"{field}.amount", f"the supply of {symbol} grows over {MAX_AMOUNT}")
+        raise _bad(field, f"the supply of {symbol} grows over {MAX_AMOUNT}")
 
 
 def _check_carried(genesis: Genesis) -> None:

@@ -85,6 +85,8 @@ class StakingParams(Record, frozen=True):
     """Share of the window that it has to sign."""
     jail_blocks: Annotated[int, Meta(ge=1, le=2**40)] = 600
     """Least stay in jail after downtime."""
+    max_commission_step: BasisPoints = 100
+    """A commission rises at most by so much, once in an epoch."""
     inflation: BasisPoints = 0
     """Share of the native supply that is minted in a year of chain time and paid like fees."""
 

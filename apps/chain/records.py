@@ -12,6 +12,9 @@
     chain/priorities                 proposer priorities of the next height, in set order
     chain/fees                       fees that wait for the next block's commit
     chain/evidence/ offence          height at which it was recorded
+    chain/offences                   Offences: numbers of the first and the next recorded offence
+    chain/offence/ number            the offence's name, raw: to forget it in time
+    chain/clock, mark, oldest        see `apps.chain.clock`
 """
 
 from functools import lru_cache
@@ -40,6 +43,8 @@ SET: Final = b"chain/set/"
 PRIORITIES: Final = b"chain/priorities"
 FEES: Final = b"chain/fees"
 EVIDENCE: Final = b"chain/evidence/"
+OFFENCES: Final = b"chain/offences"
+OFFENCE: Final = b"chain/offence/"
 
 MAX_SET_CHANGES: Final = 100_000
 
@@ -75,7 +80,15 @@ class Anchor(NamedTuple):
     difficulty: int
 
 
+class Offences(Record, frozen=True):
+    """Offences `first` .. `end` - 1 are on record."""
+
+    first: Unsigned
+    end: Unsigned
+
+
 _params_codec: Final = Codec(ChainParams)
+_offences_codec: Final = Codec(Offences)
 _load_codec: Final = Codec(Load)
 _security_codec: Final = Codec(SecurityParams)
 _sets_codec: Final = Codec(ValidatorSets, max_size=8 << 20)
@@ -169,6 +182,12 @@ def set_beacon(state: Overlay, value: bytes) -> None:
 # ---- validators
 
 
+@lru_cache(maxsize=4)
+def _decode_changes(raw: bytes) -> tuple[SetChange, ...]:
+    """Decode the list of changes, which is asked for several times a block and changes once an epoch."""
+    return _sets_codec.decode(raw).changes
+
+
 @lru_cache(maxsize=16)
 def _decode_set(raw: bytes) -> ValidatorSet:
     """Decode a set; the same few sets are asked for at every block, and keep their hash and index once computed."""
@@ -181,7 +200,7 @@ def validators_at(reader: Reader, height: int) -> ValidatorSet:
     Raises:
         Refused: NOT_AVAILABLE for a height before the window.
     """
-    changes = _sets_codec.decode(required(reader, SETS)).changes
+    changes = _decode_changes(required(reader, SETS))
     for change in reversed(changes):
         if change.start <= height:
             return _decode_set(required(reader, SET + change.hash))
@@ -191,7 +210,7 @@ def validators_at(reader: Reader, height: int) -> ValidatorSet:
 def set_validators(state: Overlay, start: int, validators: ValidatorSet) -> None:
     """Let a set vote from height `start` on. A change decided at height H starts at H + 2."""
     raw = state.get(SETS)
-    known = () if raw is None else _sets_codec.decode(raw).changes
+    known = () if raw is None else _decode_changes(raw)
     kept = tuple(change for change in known if change.start < start)
     _write_sets(state, known, (*kept, SetChange(Height(start), validators.hash)))
     state.put(SET + validators.hash, encode(validators))
@@ -199,7 +218,7 @@ def set_validators(state: Overlay, start: int, validators: ValidatorSet) -> None
 
 def forget_old_sets(state: Overlay, oldest: int) -> None:
     """Drop the sets that voted only on heights below `oldest`."""
-    changes = _sets_codec.decode(required(state, SETS)).changes
+    changes = _decode_changes(required(state, SETS))
     first = max((index for index, change in enumerate(changes) if change.start <= oldest), default=0)
     if not first:
         return
@@ -255,4 +274,28 @@ def is_recorded(reader: Reader, evidence: Evidence) -> bool:
 
 def record_evidence(state: Overlay, evidence: Evidence, height: Height) -> None:
     """Write that an offence was seen in the block of this height."""
-    state.put(EVIDENCE + offence_id(evidence), _height_bytes(height))
+    name = offence_id(evidence)
+    state.put(EVIDENCE + name, _height_bytes(height))
+    known = _offences(state)
+    state.put(OFFENCE + _height_bytes(known.end), name)
+    state.put(OFFENCES, encode(Offences(known.first, known.end + 1)))
+
+
+def forget_old_evidence(state: Overlay, oldest: int) -> None:
+    """Drop the offences that were recorded below height `oldest`."""
+    known = _offences(state)
+    first = known.first
+    while first < known.end:
+        name = required(state, OFFENCE + _height_bytes(first))
+        if int.from_bytes(required(state, EVIDENCE + name), "big") >= oldest:
+            break
+        state.delete(EVIDENCE + name)
+        state.delete(OFFENCE + _height_bytes(first))
+        first += 1
+    if first != known.first:
+        state.put(OFFENCES, encode(Offences(first, known.end)))
+
+
+def _offences(reader: Reader) -> Offences:
+    value = reader.get(OFFENCES)
+    return Offences(0, 0) if value is None else _offences_codec.decode(value)

@@ -1,15 +1,17 @@
-"""What every block does besides its transactions: anchors, fees to the signers, evidence, proposer turns."""
+"""What every block does besides its transactions: anchors, evidence, proposer turns, time."""
 
-from apps.chain.accusations import check_accusation
+from apps.chain.accusations import check_accusation, is_past
+from apps.chain.clock import add_time_mark, forget_epoch, oldest_epoch, set_clock
 from apps.chain.records import (
     Load,
     add_recent_block,
-    fee_pool,
+    epoch_of,
+    forget_old_evidence,
     forget_old_sets,
     params,
     priorities,
     record_evidence,
-    set_fee_pool,
+    security,
     set_load,
     set_params,
     set_priorities,
@@ -24,9 +26,8 @@ from consensus.types import Validator, ValidatorSet, make_validator_set
 from crypto.schemes import address_of
 from state.changes import Overlay
 from state.genesis import Genesis
-from state.ledger import credit
 from state.receipt import Event
-from state.types import NATIVE, Address, ChainId, Height
+from state.types import Address, ChainId, Height
 
 
 def genesis_validators(genesis: Genesis) -> ValidatorSet:
@@ -49,7 +50,7 @@ def write_genesis(state: Overlay, genesis: Genesis, chain_id: ChainId) -> None:
 
 
 def begin_block(state: Overlay, block: BlockDraft, events: list[Event]) -> None:
-    """Take in the block before: its id becomes an anchor, its signers get the fees; and record evidence.
+    """Take in the block before: its id becomes an anchor; and record evidence.
 
     Raises:
         Refused: BAD_EVIDENCE for an offence that is recorded already, is too old, or lies in the future.
@@ -57,35 +58,30 @@ def begin_block(state: Overlay, block: BlockDraft, events: list[Event]) -> None:
     start_version(state, block, events)
     rules = params(state)
     add_recent_block(state, block.height - 1, block.previous, rules.anchor_window)
-    pay_signers(state, block, events)
     for evidence in block.evidence:
         check_accusation(state, evidence, block.height)
         record_evidence(state, evidence, block.height)
         events.append(Event("chain/evidence", (("validator", evidence.validator.hex()),)))
 
 
-def pay_signers(state: Overlay, block: BlockDraft, events: list[Event]) -> None:
-    """Share the pool among those who signed the commit of the block before, by power; what does not divide stays."""
-    pool = fee_pool(state)
-    if not pool or not block.last_commit.signatures:
-        return
-    validators = validators_at(state, block.last_commit.height).validators
-    signers = [validators[signature.validator] for signature in block.last_commit.signatures]
-    power = sum(signer.power for signer in signers)
-    paid = 0
-    for signer in signers:
-        share = pool * signer.power // power
-        if share:
-            credit(state, signer.operator, NATIVE, share)
-            paid += share
-            attributes = (("validator", signer.address.hex()), ("to", signer.operator.hex()), ("amount", str(share)))
-            events.append(Event("chain/fees", attributes))
-    set_fee_pool(state, pool - paid)
-
-
 def end_block(state: Overlay, block: BlockDraft, events: list[Event]) -> None:
-    """Move the proposer's turn on, and forget validator sets that no evidence can name any more."""
+    """Move the proposer's turn and the chain's time on."""
     now, after = validators_at(state, block.height), validators_at(state, block.height + 1)
     moved = advance(now, priorities(state))
     set_priorities(state, moved if after.hash == now.hash else carry_over(now, moved, after))
-    forget_old_sets(state, block.height - params(state).evidence_window)
+    keep_time(state, block)
+
+
+def keep_time(state: Overlay, block: BlockDraft) -> None:
+    """Note the block's time, and let go of what is older than both bounds on the age of evidence."""
+    rules = security(state)
+    set_clock(state, block.time)
+    if block.height % rules.epoch_length == 0:
+        add_time_mark(state, epoch_of(block.height, rules.epoch_length), block.time)
+    first = oldest = oldest_epoch(state)
+    while is_past(state, oldest, block.height + 1, block.time):
+        forget_epoch(state, oldest)
+        oldest += 1
+    if oldest != first:
+        forget_old_sets(state, oldest * rules.epoch_length + 1)
+        forget_old_evidence(state, oldest * rules.epoch_length + 1)

@@ -8,6 +8,8 @@ from apps.auth.messages import RotateKey, rotation_digest
 from apps.chain.messages import PlanUpgrade, WithdrawUpgrade
 from apps.proofs import messages as proofs
 from apps.registry import MESSAGES, answer_query
+from apps.slashing.messages import Unjail
+from apps.staking import messages as staking
 from apps.token import messages as token
 from apps.token.messages import Transfer as Pay
 from apps.validity import signatures_hold
@@ -127,6 +129,14 @@ SAMPLES: dict[str, Record] = {
         token.Thaw(GOLD, BOB),
         token.Deposit(NATIVE, (token.NewCoin(BOB, Amount(1)),)),
         token.Withdraw((OutPoint(TxId(bytes(32)), 0),)),
+        staking.CreateValidator(b"\x01" * 1794, b"", "carol", 500, Amount(10**6)),
+        staking.EditValidator("carol", 400),
+        staking.Delegate(BOB, Amount(1)),
+        staking.Redelegate(BOB, address("alice"), Amount(1)),
+        staking.Unbond(BOB, Amount(1)),
+        staking.Claim(BOB),
+        staking.RotateKey(b"\x01" * 1794, b""),
+        Unjail(),
         proofs.Space(0, 0, 18, tuple(proofs.Proof(number, bytes(144)) for number in range(16))),
         proofs.Work(0, 0),
         proofs.Time(0, bytes(100), bytes(100)),

@@ -1,9 +1,12 @@
 """What every block does: anchors, beacon, fees, proposer turns, evidence, changes of the validator set."""
 
 import pytest
+from msgspec.structs import replace
 
 from apps.chain import records
+from apps.chain.clock import oldest_epoch
 from apps.registry import answer_query
+from apps.staking.records import get_operator, pool_of, set_operator
 from apps.token.messages import Transfer as Pay
 from consensus.proposer import advance
 from consensus.types import (
@@ -20,7 +23,7 @@ from consensus.types import (
 from crypto.errors import Reason, Refused
 from state import ledger
 from state.changes import Overlay
-from state.params import ChainParams
+from state.params import ChainParams, SecurityParams
 from state.types import NATIVE, Amount, BlockId, Height, Round
 from tests.apps.world import CHAIN, FEE, World, address
 
@@ -48,7 +51,7 @@ def test_fees_go_to_the_signers_by_power_in_the_next_block(world: World) -> None
     result = world.block()
     shares = {name: 2 * FEE * power // 6 for name, power in POWERS.items()}
     for name, share in shares.items():
-        assert ledger.balance(world.records, address(name), NATIVE) == share
+        assert pool_of(world.records, address(name)).unpaid == share
     assert records.fee_pool(world.records) == 2 * FEE - sum(shares.values())
     assert sorted(int(dict(event.attributes)["amount"]) for event in result.events) == sorted(shares.values())
     assert answer_query(world.records, "chain/fees", {}) == {"amount": 2 * FEE - sum(shares.values())}
@@ -61,7 +64,8 @@ def test_only_signers_are_paid(world: World) -> None:
     )
     commit = Commit(Height(1), Round(0), world.tip, (CommitSignature(index, b""),))
     world.block(last_commit=commit)
-    assert ledger.balance(world.records, address("op3"), NATIVE) == FEE
+    assert pool_of(world.records, address("op3")).unpaid == FEE
+    assert pool_of(world.records, address("op1")).unpaid == 0
     assert records.fee_pool(world.records) == 0
     assert records.FEES not in world.records
 
@@ -99,20 +103,40 @@ def test_evidence_is_recorded_once_whatever_its_signatures(world: World) -> None
 
 
 def test_evidence_has_an_age() -> None:
-    world = World(params=ChainParams(evidence_window=3))
-    for _ in range(4):
-        world.block()
-    for height in (1, 5):  # the block is of height 5
+    """Both bounds have to be passed: 3 heights, and 2 s after the fault's epoch, of 2 blocks of 1 s each."""
+    security = SecurityParams(evidence_age=2_000, unbonding=2_000, trust_period=1_000, epoch_length=2)
+    world = World(params=ChainParams(evidence_window=3), security=security)
+
+    def reason(height: int) -> Reason:
         with pytest.raises(Refused) as caught:
             world.execute(evidence=(evidence(world, height=height),))
-        assert caught.value.reason is Reason.BAD_EVIDENCE
+        return caught.value.reason
+
+    for _ in range(4):
+        world.block()
+    assert reason(5) is reason(0) is Reason.BAD_EVIDENCE  # the block is of height 5
+    world.execute(evidence=(evidence(world, height=1),))  # 4 heights old, but 2 s after height 2 are just over
     world.block(evidence=(evidence(world, height=2),))
+    assert oldest_epoch(world.records) == 1
+    assert reason(1) is reason(2) is Reason.BAD_EVIDENCE
+    world.execute(evidence=(evidence(world, height=3),))
+    key = records.EVIDENCE + records.offence_id(evidence(world, height=2))
+    assert key in world.records  # recorded at height 5
+    for _ in range(4):
+        world.block()
+    assert oldest_epoch(world.records) == 3
+    assert key not in world.records and records.OFFENCE + bytes(8) not in world.records
 
 
 def test_a_change_of_validators_votes_from_two_heights_later() -> None:
-    world = World(params=ChainParams(evidence_window=3))
+    security = SecurityParams(evidence_age=2_000, unbonding=2_000, trust_period=1_000, epoch_length=2)
+    world = World(params=ChainParams(evidence_window=3), security=security)
     old = records.validators_at(world.records, 1)
     new = make_validator_set(old.validators[:2])
+    out = old.validators[2].operator
+    state = Overlay(world.records)
+    set_operator(state, out, replace(get_operator(state, out), jailed_until=Height(99)))  # no epoch brings it back
+    world.take(state.changes())
 
     def decide(height: int, validators: ValidatorSet) -> None:
         state = Overlay(world.records)
@@ -124,8 +148,7 @@ def test_a_change_of_validators_votes_from_two_heights_later() -> None:
     assert len(records.priorities(world.records)) == 3
     world.block()
     assert len(records.priorities(world.records)) == 2
-    for _ in range(4):
-        world.last_commit = Commit(world.last_commit.height, Round(0), world.tip, world.last_commit.signatures[:2])
+    for _ in range(5):
         world.block()
     with pytest.raises(Refused) as caught:
         records.validators_at(world.records, 1)

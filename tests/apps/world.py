@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from apps.chain.records import validators_at
 from apps.execution import execute_block
 from apps.genesis import init_genesis
 from apps.module import BlockDraft
@@ -43,6 +44,8 @@ from state.types import NATIVE, Address, Amount, AssetId, BlockId, Height, Round
 FEE = 1_000_000
 GAS = 100_000
 START = 10**12
+BONDED = 6 * 10**6
+"""Stake of the three operators together, in unxs."""
 
 
 def fake_key(name: str) -> bytes:
@@ -64,7 +67,12 @@ NO_PROOFS = ProofParams()
 
 
 def make_genesis(
-    names: Sequence[str], params: ChainParams, proofs: ProofParams = NO_PROOFS, epoch_length: int = 600
+    names: Sequence[str],
+    params: ChainParams,
+    proofs: ProofParams = NO_PROOFS,
+    epoch_length: int = 600,
+    security: SecurityParams | None = None,
+    staking: StakingParams | None = None,
 ) -> Genesis:
     return Genesis(
         version=1,
@@ -72,13 +80,13 @@ def make_genesis(
         time=1_000,
         timing=Timing(),
         chain=params,
-        security=SecurityParams(epoch_length=epoch_length),
+        security=security or SecurityParams(epoch_length=epoch_length),
         validators=tuple(
             GenesisValidator(key, power, address(f"op{power}"), f"v{power}")
             for power, key in enumerate(validator_keys(), start=1)
         ),
         balances=tuple(GenesisBalance(address(name), "nxs", Amount(START)) for name in names),
-        staking=StakingParams(unbonding_blocks=min(params.evidence_window, 1000)),
+        staking=staking or StakingParams(unbonding_blocks=min(params.evidence_window, 1000)),
         proofs=proofs,
     )
 
@@ -101,6 +109,8 @@ class World:
     """The committed state, and blocks on top of it."""
 
     params: ChainParams = field(default_factory=ChainParams)
+    security: SecurityParams | None = None
+    staking: StakingParams | None = None
     more: tuple[Output, ...] = ()  # Memos and States at (CHAIN, index)
     records: Records = field(default_factory=Records)
     height: int = 0
@@ -112,7 +122,9 @@ class World:
 
     def __post_init__(self) -> None:
         names = ("alice", "bob", "carol", "issuer")
-        self.take(init_genesis(make_genesis(names, self.params, self.proofs, self.epoch_length)))
+        self.take(init_genesis(
+            make_genesis(names, self.params, self.proofs, self.epoch_length, self.security, self.staking)
+        ))
         for index, output in enumerate(self.more):
             self.records[output_key(TxId(CHAIN), index)] = encode_output(output)
         for name in names:
@@ -171,7 +183,8 @@ class World:
         self.undo.append(result.changes.invert())
         self.height += 1
         self.tip = BlockId(digest(Label.BLOCK, self.height.to_bytes(8, "big")))
-        signed = tuple(CommitSignature(index, b"") for index in range(3))
+        voters = len(validators_at(self.records, self.height))
+        signed = tuple(CommitSignature(index, b"") for index in range(voters))
         self.last_commit = Commit(Height(self.height), Round(0), self.tip, signed)
         assert supply_differences(self.records) == {}
         return result

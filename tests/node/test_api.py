@@ -27,7 +27,7 @@ from state.genesis import genesis_codec, genesis_hash
 from state.proof import proof_codec, verify_state_proof
 from state.records import balance_key
 from state.transaction import Coin, OutPoint
-from state.types import NATIVE, Address, Amount, TxId
+from state.types import NATIVE, UNXS_PER_NXS, Address, Amount, TxId
 from tests.node.lab import FUNDS, Lab
 from tests.node.served import Served, served_node
 
@@ -80,7 +80,7 @@ async def test_every_method_answers(tmp_path: Path) -> None:
         assert (await client.ask(methods.GetBalance(address=bob))).amount == 5
         assert (await client.ask(methods.GetAllowance(owner=address, spender=bob))).amount == 0
         assert (await client.ask(methods.GetLocks(address=address))).locks == []
-        assert (await client.ask(methods.GetAsset(asset="unxs"))).supply == 2 * FUNDS
+        assert (await client.ask(methods.GetAsset(asset="unxs"))).supply == 2 * FUNDS + 10 * UNXS_PER_NXS
         refs = await client.ask(methods.GetTransactionsOf(address=bob))
         assert [one.txid for one in refs.transactions] == [txid]
         query = await client.ask(methods.QueryModule(name="token/balance", parameters={"address": bob}))

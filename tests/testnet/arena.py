@@ -7,6 +7,7 @@ from random import Random
 
 from msgspec.structs import replace
 
+from apps.chain.records import validators_at
 from apps.token.messages import Transfer
 from consensus.log import LogEntry, decode_entries
 from consensus.types import Proposal, Vote
@@ -122,7 +123,7 @@ class Arena:
 
     def _is_by(self, vote: Vote, sender: bytes) -> bool:
         (key,) = [machine.key for machine in self.world.machines if machine.name == sender]
-        validators = self.honest[0].core.chain.tip.validators
+        validators = validators_at(self.honest[0].core.chain.store, vote.height)
         return vote.validator == validators.index_of(Address(address_of(key or b"")))
 
 
