@@ -1,24 +1,44 @@
-"""Proofs that a validator signed two things where it may sign one.
+"""Proofs that a validator signed two things where it may sign one, or something that no honest validator signs.
 
 Two votes conflict by block id at the same height, round and kind; never by their signature bytes, since Falcon is
 randomised and signing twice is no fault. Who made them, or punishes them, is not decided here: this module builds
 the proof and checks that it proves something about a given validator set.
+
+Two headers of one height that were both committed (a fork, or an attack on a light client) were made in one of three
+ways (CometBFT, spec/light-client/accountability):
+
+- *equivocation*: both in one round; who signed both is at fault, and two precommits prove it;
+- *lunatic*: the conflicting header holds what does not follow from the chain; whoever signed it is at fault;
+- *amnesia*: in two rounds, both headers possible; the signatures alone prove nothing about anybody, because a lock may
+  rightly be given up for a newer polka. The logs of honest nodes tell more.
 """
 
+from typing import Final
+
 from consensus.effects import Verifier
+from consensus.light import LightBlock
 from consensus.types import (
+    Commit,
     DuplicateProposal,
     DuplicateVote,
     Evidence,
+    Header,
+    LightClientAttack,
     Proposal,
     SignedOffer,
     ValidatorSet,
     Vote,
+    VoteKind,
     proposal_sign_bytes,
     vote_sign_bytes,
 )
 from crypto.errors import Reason, Refused
 from state.types import Address, ChainId, Height
+
+_DERIVED: Final = (
+    "version", "chain_id", "validators_hash", "next_validators_hash", "state_root", "receipts_root", "beacon",
+)
+"""Fields of a header that the blocks before it determine."""
 
 
 def duplicate_vote(validator: Address, one: Vote, other: Vote) -> DuplicateVote:
@@ -41,28 +61,88 @@ def duplicate_proposal(
     )
 
 
+def fork_evidence(
+    trusted: LightBlock, conflicting: LightBlock, common_height: Height, common: ValidatorSet
+) -> tuple[Evidence, ...]:
+    """Return what two committed headers of one height prove, and about whom; nothing in a case of amnesia.
+
+    Args:
+        trusted: of this chain, verified.
+        conflicting: of another header of that height, verified by itself (`consensus.light.check_light_block`).
+        common_height: the last height below it at which both ways agree, as far as is known.
+        common: the validators of that height.
+
+    Raises:
+        Refused: BAD_EVIDENCE if the two do not conflict.
+    """
+    ours, theirs = trusted.header, conflicting.header
+    if ours.height != theirs.height or ours.block_id == theirs.block_id:
+        raise Refused(Reason.BAD_EVIDENCE, "the headers are not two of one height")
+    commit = conflicting.commit
+    if not is_possible(ours, theirs):
+        signers = [(conflicting.validators.validators[one.validator].address, one) for one in commit.signatures]
+        return tuple(
+            LightClientAttack(address, common_height, ours, theirs, commit.round, one.signature)
+            for address, one in signers if common.index_of(address) is not None
+        )
+    if trusted.commit.round != commit.round:
+        return ()
+    both = {one.validator: one.signature for one in trusted.commit.signatures}
+    return tuple(
+        duplicate_vote(
+            trusted.validators.validators[one.validator].address,
+            _precommit(trusted.commit, one.validator, both[one.validator]),
+            _precommit(commit, one.validator, one.signature),
+        )
+        for one in commit.signatures if one.validator in both
+    )
+
+
+def is_possible(trusted: Header, other: Header) -> bool:
+    """Tell whether an honest validator of the trusted header's chain may have signed the other one of its height.
+
+    What these fields hold follows from the blocks before. With at most a third of the power at fault there is one
+    chain of such blocks, so no honest validator signs a header that has anything else there.
+    """
+    return all(getattr(other, field) == getattr(trusted, field) for field in _DERIVED)
+
+
+def _precommit(commit: Commit, validator: int, signature: bytes) -> Vote:
+    return Vote(VoteKind.PRECOMMIT, commit.height, commit.round, commit.block_id, validator, signature)
+
+
 def height_of(evidence: Evidence) -> Height:
-    """Return the height at which the fault was committed."""
-    return evidence.height if isinstance(evidence, DuplicateProposal) else evidence.first.height
+    """Return the height of the validator set that the accused belongs to; for double signing that of the fault."""
+    match evidence:
+        case DuplicateVote():
+            return evidence.first.height
+        case DuplicateProposal():
+            return evidence.height
+        case LightClientAttack():
+            return evidence.common_height
 
 
 def verify_evidence(chain_id: ChainId, validators: ValidatorSet, evidence: Evidence, verifier: Verifier) -> None:
     """Check that the evidence proves a fault of its validator, who is in `validators`, the set of that height.
 
     Raises:
-        Refused: UNKNOWN_VALIDATOR, BAD_EVIDENCE if the two do not conflict or are out of order, BAD_SIGNATURE.
+        Refused: UNKNOWN_VALIDATOR, BAD_SIGNATURE, BAD_EVIDENCE if the two do not conflict, are out of order, or prove
+            nothing about the accused. That `trusted` is a header of this chain is for the caller to know.
     """
     index = validators.index_of(evidence.validator)
     if index is None:
         raise Refused(Reason.UNKNOWN_VALIDATOR, "the accused is not in the validator set of that height")
     public_key = validators.validators[index].public_key
-    if isinstance(evidence, DuplicateProposal):
-        signed = _signed_proposals(chain_id, evidence)
-    else:
-        signed = _signed_votes(chain_id, evidence, index)
+    match evidence:
+        case DuplicateVote():
+            signed = _signed_votes(chain_id, evidence, index)
+        case DuplicateProposal():
+            signed = _signed_proposals(chain_id, evidence)
+        case LightClientAttack():
+            signed = _signed_header(chain_id, evidence)
     for message, signature in signed:
         if not verifier.verify(public_key, message, signature):
-            raise Refused(Reason.BAD_SIGNATURE, "one of the two was not signed by the accused")
+            raise Refused(Reason.BAD_SIGNATURE, "what it is about was not signed by the accused")
 
 
 def _signed_votes(chain_id: ChainId, evidence: DuplicateVote, index: int) -> list[tuple[bytes, bytes]]:
@@ -84,6 +164,18 @@ def _signed_proposals(chain_id: ChainId, evidence: DuplicateProposal) -> list[tu
         (proposal_sign_bytes(chain_id, evidence.height, evidence.round, pol_round, block_id), signature)
         for pol_round, block_id, signature in (evidence.first, evidence.second)
     ]
+
+
+def _signed_header(chain_id: ChainId, evidence: LightClientAttack) -> list[tuple[bytes, bytes]]:
+    header = evidence.conflicting
+    if header.height != evidence.trusted.height:
+        raise Refused(Reason.BAD_EVIDENCE, "the headers are not two of one height")
+    if evidence.common_height > header.height:
+        raise Refused(Reason.BAD_EVIDENCE, "the common height lies above the headers")
+    if is_possible(evidence.trusted, header):
+        raise Refused(Reason.BAD_EVIDENCE, "the header follows from the chain: signing it is no fault by itself")
+    message = vote_sign_bytes(chain_id, VoteKind.PRECOMMIT, header.height, evidence.round, header.block_id)
+    return [(message, evidence.signature)]
 
 
 def _check_order(first: bytes, second: bytes) -> None:

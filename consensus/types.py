@@ -170,7 +170,23 @@ class DuplicateProposal(Record, frozen=True, tag=2):
     second: tuple[Annotated[int, Meta(ge=-1)], BlockIdField, SignatureField]
 
 
-Evidence = DuplicateVote | DuplicateProposal
+class LightClientAttack(Record, frozen=True, tag=3):
+    """One validator's precommit for a header that the chain's rules do not give: made to fool a light client.
+
+    `trusted` is the chain's own header of that height, `conflicting` the other one, `round` and `signature` those of
+    the precommit. At `common_height`, not above, the accused was a validator of this chain. An attack by many
+    validators is one such record for each, so that it fits into any block.
+    """
+
+    validator: AddressField
+    common_height: HeightField
+    trusted: Header
+    conflicting: Header
+    round: RoundField
+    signature: SignatureField
+
+
+Evidence = DuplicateVote | DuplicateProposal | LightClientAttack
 
 
 class Proposal(Record, frozen=True):

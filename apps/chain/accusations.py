@@ -6,9 +6,9 @@ that of the last block of the fault's epoch: times are kept by epoch, and the er
 """
 
 from apps.chain.clock import clock, oldest_epoch, time_mark
-from apps.chain.records import epoch_of, is_recorded, params, security
+from apps.chain.records import anchor, epoch_of, is_recorded, params, security
 from consensus.evidence import height_of
-from consensus.types import Evidence
+from consensus.types import Evidence, LightClientAttack
 from crypto.errors import Reason, Refused
 from state.changes import Reader
 from state.types import Height
@@ -27,6 +27,10 @@ def check_accusation(reader: Reader, evidence: Evidence, height: Height) -> None
         raise Refused(Reason.BAD_EVIDENCE, f"the offence is of height {fault}, the block of {height}")
     if is_too_old(reader, fault, height):
         raise Refused(Reason.BAD_EVIDENCE, "the offence is older than the evidence window and the evidence age")
+    if isinstance(evidence, LightClientAttack):
+        known = anchor(reader, evidence.trusted.block_id)
+        if known is None or known.height != evidence.trusted.height:
+            raise Refused(Reason.BAD_EVIDENCE, "the trusted header is none of this chain's recent ones")
 
 
 def is_too_old(reader: Reader, fault: int, height: int) -> bool:

@@ -23,7 +23,14 @@ from typing import Annotated, Final, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from consensus.types import DuplicateVote, Evidence, ValidatorSet, validator_set_codec
+from consensus.types import (
+    DuplicateProposal,
+    DuplicateVote,
+    Evidence,
+    LightClientAttack,
+    ValidatorSet,
+    validator_set_codec,
+)
 from crypto.errors import Reason, Refused
 from crypto.hashing import Label, digest
 from state.changes import Overlay, Reader
@@ -259,11 +266,13 @@ def set_fee_pool(state: Overlay, amount: int) -> None:
 
 def offence_id(evidence: Evidence) -> bytes:
     """Return what names the offence: who, where and in what, never the signature bytes, which differ at will."""
-    if isinstance(evidence, DuplicateVote):
-        vote = evidence.first
-        offence = (1, evidence.validator, vote.height, vote.round, int(vote.kind))
-    else:
-        offence = (2, evidence.validator, evidence.height, evidence.round, 0)
+    match evidence:
+        case DuplicateVote(validator, vote):
+            offence = (1, validator, vote.height, vote.round, int(vote.kind))
+        case DuplicateProposal(validator, height, round):
+            offence = (2, validator, height, round, 0)
+        case LightClientAttack():
+            offence = (3, evidence.validator, evidence.conflicting.height, evidence.round, 0)
     return digest(Label.EVIDENCE, encode(offence))
 
 

@@ -5,9 +5,11 @@ from msgspec.structs import replace
 
 from apps.chain import records
 from apps.chain.clock import oldest_epoch
+from apps.chain.tip import genesis_tip
 from apps.registry import answer_query
 from apps.staking.records import get_operator, pool_of, set_operator
 from apps.token.messages import Transfer as Pay
+from consensus.block import make_header
 from consensus.proposer import advance
 from consensus.types import (
     Commit,
@@ -15,6 +17,7 @@ from consensus.types import (
     DuplicateProposal,
     DuplicateVote,
     Evidence,
+    LightClientAttack,
     ValidatorSet,
     Vote,
     VoteKind,
@@ -99,6 +102,31 @@ def test_evidence_is_recorded_once_whatever_its_signatures(world: World) -> None
     assert records.is_recorded(world.records, proposal)
     with pytest.raises(Refused) as caught:
         world.execute(evidence=(evidence(world, height=2), evidence(world, b"other", height=2)))
+    assert caught.value.reason is Reason.BAD_EVIDENCE
+
+
+def test_a_light_client_attack_names_a_recent_block_of_this_chain(world: World) -> None:
+    tip = genesis_tip(world.records, CHAIN, 0, bytes(32))
+    trusted = make_header(tip, time=1, proposer=tip.validators.validators[0].address, wtxids=(),
+                          last_commit=tip.commit)
+    other = replace(trusted, state_root=b"\x09" * 32)
+    attack = LightClientAttack(
+        tip.validators.validators[0].address, Height(1), trusted, other, Round(0), b"s"
+    )
+    world.block()
+    with pytest.raises(Refused) as caught:
+        world.execute(evidence=(attack,))
+    assert caught.value.reason is Reason.BAD_EVIDENCE
+    world.tip = trusted.block_id
+    world.block()
+    for wrong in (replace(attack, trusted=other), replace(attack, trusted=replace(trusted, height=Height(2)))):
+        with pytest.raises(Refused) as caught:
+            world.execute(evidence=(wrong,))
+        assert caught.value.reason is Reason.BAD_EVIDENCE
+    world.block(evidence=(attack,))
+    assert records.is_recorded(world.records, replace(attack, signature=b"other"))
+    with pytest.raises(Refused) as caught:
+        world.execute(evidence=(attack,))
     assert caught.value.reason is Reason.BAD_EVIDENCE
 
 
