@@ -7,6 +7,9 @@
     process.py     one life of a node process: carries out the core's actions as node/driver.py does
     machine.py     a computer: disk, clock, and one process after the other
     faults.py      what goes wrong and when: a plan that depends on the seed alone
+    naming.py      node ids
+    exchange.py    a request between two machines, and the answer
+    liars.py       which machines lie
     load.py        people who send transactions
     checks.py      what must never happen
     simulation.py  one run: faults first, then a healed network that must make progress

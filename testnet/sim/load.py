@@ -162,7 +162,8 @@ class Load:
 
 
 def _point(machine: Machine) -> ChainPoint:
-    tip, rules = machine.chain.tip, machine.chain.view.params
+    tip, view = machine.chain.tip, machine.chain.view
+    rules, difficulty = view.params, view.demands.difficulty
     return ChainPoint(
-        tip.chain_id, tip.block_id, tip.height, rules.min_gas_price, rules.difficulty, rules.expiry_window
+        tip.chain_id, tip.block_id, tip.height, rules.min_gas_price, difficulty, rules.expiry_window, view.version
     )

@@ -1,6 +1,5 @@
 """A computer of the network: a disk, a clock that may be wrong, and one node process after the other."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
@@ -10,7 +9,6 @@ from crypto.errors import Reason, Refused
 from node.actions import Ask
 from node.chain import Chain, open_chain
 from node.compose import CoreSettings, Files, compose
-from node.driver import ANSWER_TIMEOUT
 from node.events import BlockCommitted
 from node.logic import Wrap, unwrapped
 from p2p.network import Channel, PeerId
@@ -18,13 +16,14 @@ from state.chainstore import ChainOptions
 from state.genesis import Genesis
 from state.ledger import nonce
 from state.types import Address
-from testnet.sim.agenda import MS, SECOND, Agenda
+from testnet.sim.agenda import MS, Agenda
 from testnet.sim.disk import Disk, PowerLoss
+from testnet.sim.exchange import Exchange
+from testnet.sim.naming import index_of, peer_name
 from testnet.sim.network import Network
 from testnet.sim.process import Process
 
 SIGN_STATE: Final = "sign-state"
-TIMED_OUT: Final = int(ANSWER_TIMEOUT * SECOND)
 @dataclass(frozen=True, slots=True)
 class Seat:
     """Who a machine is: its place, its name in the network, and its consensus key (a follower's is empty)."""
@@ -38,16 +37,6 @@ class Seat:
     def name(self) -> PeerId:
         """The node id."""
         return peer_name(self.index)
-
-
-def peer_name(index: int) -> PeerId:
-    """Return the node id of a machine."""
-    return PeerId(index.to_bytes(32, "big"))
-
-
-def index_of(peer_id: PeerId) -> int:
-    """Return the machine that a node id names."""
-    return int.from_bytes(peer_id, "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +85,10 @@ class Surroundings:
     watcher: Watcher
     machines: list["Machine"] = field(default_factory=list)
 
+    def side(self, index: int) -> "Machine":
+        """Return a machine."""
+        return self.machines[index]
+
 
 class Machine:
     """One computer.
@@ -124,9 +117,15 @@ class Machine:
         self._around = surroundings
         self._running: list[Process] = []
         self._peers: dict[int, int] = {}
+        self._exchanges: list[Exchange] = []
 
     def __repr__(self) -> str:
         return f"node{self.seat.index}"
+
+    @property
+    def index(self) -> int:
+        """Its place."""
+        return self.seat.index
 
     @property
     def alive(self) -> bool:
@@ -184,6 +183,7 @@ class Machine:
             process.end()
         self._running.clear()
         self._peers.clear()
+        self._exchanges.clear()
 
     def lose_power(self) -> None:
         """End everything: what was not synced is lost or torn."""
@@ -229,6 +229,8 @@ class Machine:
     def disconnected(self, other: int) -> None:
         """The connection with a machine is gone."""
         del self._peers[other]
+        for exchange in [one for one in self._exchanges if one.other == other]:
+            exchange.end(Refused(Reason.CONNECTION_LOST, "the peer is gone"))
         name = peer_name(other)
         for process in self._running:
             process.post(partial(process.node.peer_disconnected, name))
@@ -281,65 +283,10 @@ class Machine:
 
     def ask(self, action: Ask) -> None:
         """Carry a request to a peer, and its answer back."""
-        other = index_of(action.peer_id)
-        connection = self._peers.get(other)
-        if connection is None:
-            self._over(self.process, action, Refused(Reason.CONNECTION_LOST, "the peer is gone"))
-            return
-        exchange = Exchange(self, self._around, action, connection)
-        if not self._around.network.stream(self.seat.index, other, exchange.reach):
-            exchange.fail()
+        exchange = Exchange(self, self._around, action, self._peers.get(index_of(action.peer_id), 0))
+        self._exchanges.append(exchange)
+        exchange.begin()
 
-    def _over(self, process: Process, action: Ask, refused: Refused | None) -> None:
-        if process.alive:
-            process.post(lambda now: process.node.answer_over(action.ticket, action.peer_id, refused, now))
-
-
-class Exchange:
-    """One request and its answer. A part that is lost ends it, after the time that the driver waits for a frame."""
-
-    def __init__(self, asker: Machine, surroundings: Surroundings, action: Ask, connection: int) -> None:
-        self._asker = asker
-        self._process = asker.process
-        self._around = surroundings
-        self._action = action
-        self._connection = connection
-        self._other = index_of(action.peer_id)
-        self._over = False
-
-    def reach(self) -> None:
-        """The request arrives."""
-        machine = self._around.machines[self._other]
-        connected = machine.connection_with(self._asker.seat.index) == self._connection
-        if connected and machine.alive and not machine.process.paused:
-            machine.process.request(self._asker.seat.name, self._action.payload, self._reply, self._finish)
-        else:
-            self.fail()
-
-    def fail(self) -> None:
-        """Nothing more comes."""
-        if not self._over:
-            self._over = True
-            refused = Refused(Reason.TIMED_OUT, "no answer in time")
-            self._around.agenda.after(TIMED_OUT, partial(self._end, refused))
-
-    def _reply(self, frame: bytes) -> None:
-        if not self._over and not self._stream(partial(self._frame, frame)):
-            self.fail()
-
-    def _finish(self, refused: Refused | None) -> None:
-        if not self._over and not self._stream(partial(self._end, refused)):
-            self.fail()
-
-    def _stream(self, deliver: Callable[[], None]) -> bool:
-        return self._around.network.stream(self._other, self._asker.seat.index, deliver)
-
-    def _frame(self, frame: bytes) -> None:
-        process, action = self._process, self._action
-        if process.alive:
-            process.post(lambda now: process.node.answer_frame(action.ticket, action.peer_id, frame, now))
-
-    def _end(self, refused: Refused | None) -> None:
-        process, action = self._process, self._action
-        if process.alive:
-            process.post(lambda now: process.node.answer_over(action.ticket, action.peer_id, refused, now))
+    def forget(self, exchange: "Exchange") -> None:
+        """An exchange is over."""
+        self._exchanges.remove(exchange)

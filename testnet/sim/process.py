@@ -111,6 +111,7 @@ class Process:
         self.paused = False
         self.fuse: int | None = None
         self.results: dict[int, tuple[SubmitResult, ...]] = {}
+        self._engine = core.agreement.engine
         self._signer, self._verifier = keys
         self._agenda = agenda
         self._outside = outside
@@ -118,6 +119,11 @@ class Process:
         self._slow: deque[Event] = deque()
         self._busy = False
         self._tickets = count(1)
+
+    @property
+    def round(self) -> int:
+        """The round that consensus is in."""
+        return self._engine.step.round
 
     # ---- the inbox
 
@@ -246,18 +252,23 @@ class Process:
     def _misbehaved(self, peer_id: PeerId, refused: Refused, now: int) -> list[Action]:
         return self.node.misbehaved(peer_id, refused, now)
 
-    def request(self, peer_id: PeerId, payload: bytes, reply: Callable[[bytes], None],
-                end: Callable[[Refused | None], None]) -> None:
+    def request(
+        self, peer_id: PeerId, payload: bytes, reply: Callable[[bytes], None], end: Callable[[Refused | None], None]
+    ) -> None:
         """Answer a peer's request, with every frame of the answer and its end."""
+        self.post(partial(self._answer, peer_id, payload, reply, end))
+
+    def _answer(
+        self, peer_id: PeerId, payload: bytes, reply: Callable[[bytes], None], end: Callable[[Refused | None], None],
+        now: int,
+    ) -> list[Action]:
         try:
             for frame in self.node.answers(payload, "simulated", 1):
                 reply(frame)
         except Refused as refused:
             if refused.reason is Reason.CORRUPT_DATABASE:
-                self._outside.ended(refused)
-                return
+                raise
             end(refused)
-            if refused.reason.permanent:
-                self.post(partial(self._misbehaved, peer_id, refused))
-            return
+            return self.node.misbehaved(peer_id, refused, now) if refused.reason.permanent else []
         end(None)
+        return []

@@ -34,7 +34,11 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct):
-    """Totals over all seeds. `heights` counts committed blocks, `steps` events; times say what their names say."""
+    """Totals over all seeds.
+
+    `heights` counts committed blocks, `steps` events. A recovery is the simulated time from the end of the faults until
+    every honest node has a new block; it is held against two timeouts of the round reached.
+    """
 
     seeds: int = 0
     real_key_seeds: int = 0
@@ -47,6 +51,8 @@ class Report(msgspec.Struct):
     starts: int = 0
     steps: int = 0
     simulated_hours: float = 0.0
+    slowest_recovery_seconds: float = 0.0
+    recoveries_over_two_timeouts: int = 0
     wall_seconds: float = 0.0
     faults: dict[str, int] = msgspec.field(default_factory=dict)
     digests: dict[int, str] = msgspec.field(default_factory=dict)
@@ -65,6 +71,8 @@ class Report(msgspec.Struct):
         self.starts += outcome.starts
         self.steps += outcome.steps
         self.simulated_hours += outcome.simulated / SECOND / SECONDS_PER_HOUR
+        self.slowest_recovery_seconds = max(self.slowest_recovery_seconds, outcome.recovery / SECOND)
+        self.recoveries_over_two_timeouts += outcome.recovery > outcome.recovery_bound
         self.faults = dict(sorted((Counter(self.faults) + Counter(dict(outcome.faults))).items()))
         self.digests[setup.seed] = outcome.digest
 

@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from msgspec.structs import astuple
+
 from consensus.effects import Signer
+from consensus.round_machine import RoundStep
+from consensus.timing import timeout
+from consensus.types import ConsensusParams
 from crypto.errors import Reason
 from crypto.schemes import address_of
 from node.compose import CoreSettings
@@ -20,7 +25,7 @@ from node.mempool import Limits
 from p2p.network import Channel
 from state.chainstore import ChainOptions
 from state.genesis import NATIVE_SYMBOL, Genesis, GenesisBalance, GenesisOutput, GenesisValidator
-from state.params import ChainParams, SecurityParams, Timing
+from state.params import ChainParams, ProofParams, SecurityParams, Timing
 from state.tree import TreeLimits
 from state.types import Address
 from state.version import PROTOCOL_VERSION
@@ -28,11 +33,12 @@ from testnet.byzantine.behaviours import lying
 from testnet.sim.agenda import MS, SECOND, Agenda
 from testnet.sim.checks import Auditor, Checks, Violation
 from testnet.sim.disk import Disk, PowerLoss
-from testnet.sim.faults import Injector, Kind, plan
+from testnet.sim.faults import GROUPS, Injector, Kind, plan
 from testnet.sim.keys import FalconKeys, HashKeys, Keys
 from testnet.sim.liars import Liars
 from testnet.sim.load import COIN, COINS, FUNDS, Load, Person, make_people
-from testnet.sim.machine import Machine, Rules, Seat, Surroundings, Wiped, peer_name
+from testnet.sim.machine import Machine, Rules, Seat, Surroundings, Wiped
+from testnet.sim.naming import peer_name
 from testnet.sim.network import Network
 from testnet.sim.process import Killed
 
@@ -77,11 +83,29 @@ class Setup:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run did. `simulated` in microseconds; `digest` is of everything that was sent and committed."""
+    """What a run did. Times are in simulated microseconds.
+
+    Attributes:
+        height: the highest committed one.
+        steps: events.
+        simulated: how long it took.
+        recovery: from the end of the faults until every honest node has a new block.
+        recovery_bound: two timeouts of the round that the nodes had reached then.
+        transactions: in blocks.
+        failed: those of them that failed there.
+        highest_round: that decided a block.
+        starts: of node processes.
+        digest: of everything that was sent and committed.
+        validator_sets: how often the set changed.
+        evidence: accusations in blocks.
+        faults: how often each kind happened.
+    """
 
     height: int = 0
     steps: int = 0
     simulated: int = 0
+    recovery: int = 0
+    recovery_bound: int = 0
     transactions: int = 0
     failed: int = 0
     highest_round: int = 0
@@ -104,6 +128,7 @@ def make_genesis(keys: Keys, signers: list[Signer], people: tuple[Person, ...], 
         version=PROTOCOL_VERSION, name="simulated", time=GENESIS_TIME, timing=Timing(),
         chain=ChainParams(anchor_window=random.randint(16, 64), expiry_window=random.randint(64, 128)),
         security=SecurityParams(epoch_length=random.randint(8, 20)), validators=validators,
+        proofs=ProofParams(target_gas=random.choice((0, 20_000)), max_difficulty=6),
         balances=tuple(GenesisBalance(owner, NATIVE_SYMBOL, FUNDS) for owner in owners),
         outputs=tuple(GenesisOutput(owner, NATIVE_SYMBOL, COIN) for owner in owners for _ in range(COINS)),
     )
@@ -137,6 +162,7 @@ class Simulation:
         self.injector = Injector(faults, self.machines, self.network, self.agenda)
         self._downtime = self._random("downtime")
         self._trace = hashlib.sha256()
+        self._recovery = (0, 0)
 
     def _random(self, name: str) -> Random:
         """Return a source of its own, so that a draw in one place moves nothing in another."""
@@ -175,8 +201,13 @@ class Simulation:
         if self.setup.kinds:
             self._run_faults()
         self.heal()
-        goal = max(self.setup.heights, self.highest + FINAL_HEIGHTS)
-        self._reach(goal)
+        begun, bound = self.agenda.now, self._recovery_bound()
+        goal = self.highest + FINAL_HEIGHTS
+        self._reach(self.highest + 1)
+        self._recovery = self.agenda.now - begun, bound
+        if self._partitions_only and self._recovery[0] > bound:
+            raise Violation(f"a block took {self._recovery[0]} us after the partitions; two timeouts are {bound} us")
+        self._reach(max(self.setup.heights, goal))
         self._rest()
         return self.outcome()
 
@@ -200,6 +231,16 @@ class Simulation:
         for machine in self.machines:
             if not machine.alive:
                 machine.boot()
+
+    @property
+    def _partitions_only(self) -> bool:
+        return set(self.setup.kinds) <= set(GROUPS["partitions"]) and not self.setup.liars
+
+    def _recovery_bound(self) -> int:
+        """Return two timeouts of the highest round that a living node is in."""
+        params = ConsensusParams(*astuple(Timing()))
+        rounds = [machine.process.round for machine in self.machines if machine.alive]
+        return 2 * MS * timeout(params, RoundStep.PROPOSE, max(rounds, default=0))
 
     def _reach(self, goal: int) -> None:
         """Let every honest node reach a height."""
@@ -236,8 +277,8 @@ class Simulation:
         auditor = self.checks.auditor
         faults = tuple(sorted(self.injector.injected.items()))
         return Outcome(
-            auditor.height, self.agenda.steps, self.agenda.now, auditor.transactions, auditor.failed, auditor.rounds,
-            sum(machine.starts for machine in self.machines), self._trace.hexdigest(),
+            auditor.height, self.agenda.steps, self.agenda.now, *self._recovery, auditor.transactions, auditor.failed,
+            auditor.rounds, sum(machine.starts for machine in self.machines), self._trace.hexdigest(),
             auditor.validator_sets, auditor.evidence, faults,
         )
 
