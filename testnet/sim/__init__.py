@@ -10,7 +10,9 @@
     naming.py      node ids
     exchange.py    a request between two machines, and the answer
     liars.py       which machines lie
+    genesis.py     the genesis of a run
     load.py        people who send transactions
+    stakes.py      what they do with stake
     checks.py      what must never happen
     simulation.py  one run: faults first, then a healed network that must make progress
     report.py      what the runs showed

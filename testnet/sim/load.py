@@ -27,6 +27,7 @@ from state.types import NATIVE, Address, Amount
 from testnet.sim.agenda import MS, Agenda
 from testnet.sim.keys import Keys
 from testnet.sim.machine import Machine
+from testnet.sim.stakes import Stakes
 
 PEOPLE: Final = 8
 FUNDS: Final = Amount(10**12)
@@ -49,9 +50,9 @@ class Person:
     address: Address
 
 
-def make_people(keys: Keys) -> tuple[Person, ...]:
-    """Return those whom the genesis funds."""
-    signers = [keys.signer(f"person {number}") for number in range(PEOPLE)]
+def make_people(keys: Keys, role: str, number: int) -> tuple[Person, ...]:
+    """Return people with keys of their own."""
+    signers = [keys.signer(f"{role} {place}") for place in range(number)]
     return tuple(Person(signer, Address(address_of(signer.public_key))) for signer in signers)
 
 
@@ -59,7 +60,8 @@ class Load:
     """Sends transactions to random machines, one submission after the other.
 
     Args:
-        people: who sends.
+        people: who sends; operators among them.
+        stakes: what they do with stake.
         machines: to whom.
         agenda: the clock.
         random: draws everything.
@@ -69,16 +71,20 @@ class Load:
         flows: set it to False and nobody sends any more.
     """
 
-    def __init__(self, people: tuple[Person, ...], machines: list[Machine], agenda: Agenda, random: Random) -> None:
+    def __init__(
+        self, people: tuple[Person, ...], stakes: Stakes, machines: list[Machine], agenda: Agenda, random: Random
+    ) -> None:
         self.sent = 0
         self.flows = True
         self._people = people
+        self._stakes = stakes
         self._machines = machines
         self._agenda = agenda
         self._random = random
         self._pause = random.randint(*MEAN_PAUSE)
         self._makers: tuple[Callable[[Machine, Person], Draft], ...] = (
             self._payment, self._payment, self._payment, self._coins, self._token, self._overdraft, self._mix,
+            self._stake, self._stake,
         )
 
     def begin(self) -> None:
@@ -93,8 +99,13 @@ class Load:
         signed = []
         people = self._random.sample(self._people, self._random.randint(1, MOST))
         for person in people:
+            owed = self._stakes.duty(machine.chain.store, person.address)
             try:
-                signed.append(self._sign(self._random.choice(self._makers)(machine, person), person))
+                if owed is None:
+                    draft = self._random.choice(self._makers)(machine, person)
+                else:
+                    draft = self._call(machine, person, owed)
+                signed.append(self._sign(draft, person))
             except Refused:
                 continue  # nothing left to spend
         if signed:
@@ -107,6 +118,9 @@ class Load:
         return finish(draft.body, [Witness(account.address, account.revealed, person.signer.sign(message))])
 
     # ---- transactions
+
+    def _stake(self, machine: Machine, person: Person) -> Draft:
+        return self._call(machine, person, self._stakes.some(person.address))
 
     def _payment(self, machine: Machine, person: Person) -> Draft:
         to = self._random.choice(self._people).address

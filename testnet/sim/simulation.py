@@ -11,7 +11,6 @@ from typing import Final
 
 from msgspec.structs import astuple
 
-from consensus.effects import Signer
 from consensus.round_machine import RoundStep
 from consensus.timing import timeout
 from consensus.types import ConsensusParams
@@ -24,26 +23,25 @@ from node.logic import Wrap, unwrapped
 from node.mempool import Limits
 from p2p.network import Channel
 from state.chainstore import ChainOptions
-from state.genesis import NATIVE_SYMBOL, Genesis, GenesisBalance, GenesisOutput, GenesisValidator
-from state.params import ChainParams, ProofParams, SecurityParams, Timing
+from state.genesis import Genesis
+from state.params import Timing
 from state.tree import TreeLimits
 from state.types import Address
-from state.version import PROTOCOL_VERSION
 from testnet.byzantine.behaviours import lying
 from testnet.sim.agenda import MS, SECOND, Agenda
 from testnet.sim.checks import Auditor, Checks, Violation
 from testnet.sim.disk import Disk, PowerLoss
 from testnet.sim.faults import GROUPS, Injector, Kind, plan
+from testnet.sim.genesis import make_genesis
 from testnet.sim.keys import FalconKeys, HashKeys, Keys
 from testnet.sim.liars import Liars
-from testnet.sim.load import COIN, COINS, FUNDS, Load, Person, make_people
+from testnet.sim.load import PEOPLE, Load, make_people
 from testnet.sim.machine import Machine, Rules, Seat, Surroundings, Wiped
 from testnet.sim.naming import peer_name
 from testnet.sim.network import Network
 from testnet.sim.process import Killed
+from testnet.sim.stakes import Stakes
 
-GENESIS_TIME: Final = 1_700_000_000_000
-POWER: Final = 10
 FINAL_HEIGHTS: Final = 5
 """What a healed network must add to the highest height it had."""
 DOWN_FOR: Final = (50 * MS, 4 * SECOND)
@@ -116,24 +114,6 @@ class Outcome:
     faults: tuple[tuple[Kind, int], ...] = ()
 
 
-def make_genesis(keys: Keys, signers: list[Signer], people: tuple[Person, ...], random: Random) -> Genesis:
-    """Return the genesis of a run: parameters small enough for their limits to be met."""
-    operators = [keys.signer(f"operator {place}").public_key for place in range(len(signers))]
-    validators = tuple(
-        GenesisValidator(signer.public_key, POWER, Address(address_of(operator)), f"node{place}")
-        for place, (signer, operator) in enumerate(zip(signers, operators, strict=True))
-    )
-    owners = [person.address for person in people]
-    return Genesis(
-        version=PROTOCOL_VERSION, name="simulated", time=GENESIS_TIME, timing=Timing(),
-        chain=ChainParams(anchor_window=random.randint(16, 64), expiry_window=random.randint(64, 128)),
-        security=SecurityParams(epoch_length=random.randint(8, 20)), validators=validators,
-        proofs=ProofParams(target_gas=random.choice((0, 20_000)), max_difficulty=6),
-        balances=tuple(GenesisBalance(owner, NATIVE_SYMBOL, FUNDS) for owner in owners),
-        outputs=tuple(GenesisOutput(owner, NATIVE_SYMBOL, COIN) for owner in owners for _ in range(COINS)),
-    )
-
-
 class Simulation:
     """One run, from genesis to the end.
 
@@ -147,8 +127,9 @@ class Simulation:
         self.network = Network(self.agenda, self._random("network"))
         keys: Keys = FalconKeys(setup.seed) if setup.real_keys else HashKeys(setup.seed)
         signers = [keys.signer(f"validator {place}") for place in range(setup.nodes)]
-        people = make_people(keys)
-        genesis = make_genesis(keys, signers, people, self._random("genesis"))
+        operators = make_people(keys, "operator", setup.nodes)
+        people = (*make_people(keys, "person", PEOPLE), *operators)
+        genesis = make_genesis(signers, operators, people, bool(setup.liars), self._random("genesis"))
         liars = {place: Address(address_of(signers[place].public_key)) for place, _ in setup.liars}
         self.checks = Checks(Auditor(genesis, keys.verifier), liars)
         surroundings = Surroundings(self.agenda, self.network, self)
@@ -157,7 +138,10 @@ class Simulation:
             seat = Seat(place, signer, keys.verifier, self.wrap_of(place))
             surroundings.machines.append(Machine(seat, rules, self.new_disk(place), surroundings))
         self.machines = surroundings.machines
-        self.load = Load(people, self.machines, self.agenda, self._random("load"))
+        addresses = [operator.address for operator in operators]
+        trusted = [address for place, address in enumerate(addresses) if place not in liars]
+        stakes = Stakes(addresses, trusted, self._random("stakes"))
+        self.load = Load(people, stakes, self.machines, self.agenda, self._random("load"))
         faults = plan(self._random("faults"), len(self.machines), setup.kinds)
         self.injector = Injector(faults, self.machines, self.network, self.agenda)
         self._downtime = self._random("downtime")
