@@ -18,14 +18,14 @@ from apps.proofs.load import retarget
 from apps.proofs.records import demands, use_free
 from apps.receipts import receipts_root
 from apps.registry import MESSAGES, MODULES
-from apps.transfer import SpentOutput, apply_transfer, check_transfer, find_inputs
+from apps.transfer import SpentOutput, apply_transfer, check_transfer
 from apps.validity import SignatureCheck, View, check_call, check_common, check_where, resolve_keys, stateless_check
 from crypto.errors import Reason, Refused
 from state.changes import Overlay, Reader
 from state.ledger import debit, register_key, set_nonce
 from state.receipt import BlockResult, Event, Receipt
 from state.records import KEY
-from state.transaction import Body, Call, Decoded, Transfer, decode_transaction
+from state.transaction import Call, Decoded, Transfer, decode_transaction
 from state.types import NATIVE, Address
 
 MAX_DETAIL = 512
@@ -294,21 +294,6 @@ def simulate(reader: Reader, draft: BlockDraft, decoded: Decoded) -> Receipt:
     execution = _Execution(reader, draft, lambda _decoded, _keys: True)
     execution.apply(execution.check(decoded))
     return execution.receipts[0]
-
-
-def needed_signers(body: Body, reader: Reader) -> tuple[Address, ...]:
-    """Return who has to sign, in rising order: the sender of a call, the owners of a transfer's inputs, the sponsor.
-
-    Raises:
-        Refused: OUTPUT_NOT_FOUND, SCRIPT_NOT_SUPPORTED.
-    """
-    payload = body.payload
-    sponsors = {Address(body.sponsor)} if body.sponsor else set()
-    if isinstance(payload, Call):
-        return tuple(sorted({payload.sender, *sponsors}))
-    if isinstance(payload, Transfer):
-        return tuple(sorted({found.output.owner for found in find_inputs(payload, reader)} | sponsors))
-    raise Refused(Reason.SCRIPT_NOT_SUPPORTED, "script transactions do not exist yet")
 
 
 def decode_block(transactions: Sequence[bytes]) -> tuple[Decoded, ...]:

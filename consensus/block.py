@@ -5,7 +5,7 @@ passed the message on: the header's signer never signed them. A *header* that di
 give is the fault of its proposer, and of nobody who relays it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from consensus.commit import verify_commit, verify_commit_light
 from consensus.effects import Verifier
@@ -145,16 +145,3 @@ def check_committed_block(tip: Tip, block: Block, commit: Commit, verifier: Veri
     check_header(tip, block.header)
     check_contents(block.header, wtxids_of(block.transactions), block.last_commit, block.evidence)
     verify_commit_light(tip.chain_id, tip.validators, block.header.height, block.header.block_id, commit, verifier)
-
-
-def block_from_proposal(proposal: Proposal, bodies: Mapping[WtxId, bytes]) -> Block:
-    """Return the whole block of a proposal.
-
-    Raises:
-        Refused: MISSING_BODIES.
-    """
-    missing = sum(wtxid not in bodies for wtxid in proposal.wtxids)
-    if missing:
-        raise Refused(Reason.MISSING_BODIES, f"{missing} of {len(proposal.wtxids)} transactions are not here")
-    transactions = tuple(bodies[wtxid] for wtxid in proposal.wtxids)
-    return Block(proposal.header, transactions, proposal.last_commit, proposal.evidence)

@@ -180,8 +180,6 @@ class Reason(StrEnum):
     """The block time does not rise, or is outside precision and delay."""
     BAD_EVIDENCE = "bad_evidence"
     """The evidence proves nothing."""
-    MISSING_BODIES = "missing_bodies"
-    """Transactions of the proposal are not here yet."""
 
     # light client
     UNTRUSTED = "untrusted"
@@ -274,7 +272,7 @@ _TEMPORARY = frozenset({
     Reason.MISSING_WHERE, Reason.WRONG_EPOCH, Reason.ALREADY_GIVEN,
     Reason.NONCE_TOO_LOW, Reason.NONCE_TOO_HIGH, Reason.FEE_TOO_LOW, Reason.INSUFFICIENT_FEE_FUNDS,
     Reason.OUTPUT_NOT_FOUND, Reason.TOO_EARLY, Reason.TOO_LATE, Reason.ALREADY_KNOWN, Reason.ALREADY_COMMITTED,
-    Reason.CONFLICT, Reason.MEMPOOL_FULL, Reason.SENDER_LIMIT, Reason.MISSING_BODIES, Reason.NOT_AVAILABLE,
+    Reason.CONFLICT, Reason.MEMPOOL_FULL, Reason.SENDER_LIMIT, Reason.NOT_AVAILABLE,
     Reason.UNREACHABLE, Reason.TIMED_OUT, Reason.CONNECTION_LOST, Reason.TOO_MANY_CONNECTIONS, Reason.REPLACED,
     Reason.CLOSING, Reason.FROZEN,
     Reason.LOCKED, Reason.JAILED, Reason.COMMISSION_STEP, Reason.ROTATED_RECENTLY, Reason.INSUFFICIENT_STAKE,

@@ -23,7 +23,7 @@ from state.columns import (
     parse_mentions,
 )
 from state.encoding import Codec
-from state.receipt import Event, Receipt, receipts_codec
+from state.receipt import Receipt, receipts_codec
 from state.store import View
 from state.types import Address, Height, TxId
 
@@ -70,10 +70,6 @@ class BlockArchive:
     def commit(self, height: Height) -> bytes:
         """Return the encoded commit for a block. Raises Refused(NOT_AVAILABLE | CORRUPT_DATABASE)."""
         return self.block_row(height).commit
-
-    def block_events(self, height: Height) -> tuple[Event, ...]:
-        """Return the events of a block itself. Raises Refused(NOT_AVAILABLE | CORRUPT_DATABASE)."""
-        return self.block_row(height).events
 
     def receipts(self, height: Height) -> tuple[Receipt, ...]:
         """Return a block's receipts in order. Raises Refused(NOT_AVAILABLE | CORRUPT_DATABASE)."""

@@ -77,14 +77,13 @@ class OutputCounts(Record, frozen=True):
 
 
 class Meta(Record, frozen=True):
-    """Where the chain stands. `note` is the caller's own, written in the same batch."""
+    """Where the chain stands."""
 
     schema: Unsigned
     height: HeightField
     state_root: Hash32
     receipts_root: Hash32
     outputs: OutputCounts
-    note: bytes
 
 
 block_row_codec: Final = Codec(BlockRow, MAX_ROW)

@@ -47,21 +47,13 @@ from state.tree import StateTree, TreeLimits
 from state.types import HASH_SIZE, Address, Height
 from state.values import Missing, ValueCache
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Number of the present layout of the store."""
 REPLAY_BUDGET: Final = 50_000
 """At start the proof history is rebuilt from as many blocks as hold this many changes (at least from one)."""
 _ABOVE_STATE_KEYS: Final = b"\xff" * 33
 _AFTER_ADDRESSES: Final = bytes([ADDRESS_INDEX[0] + 1])
 _ABOVE_OUTPOINTS: Final = b"\xff" * 37
-
-Seal = Callable[[bytes], bytes]
-"""Given the state root after a block, returns the note to store with it."""
-
-
-def no_note(state_root: bytes) -> bytes:
-    """Return an empty note."""
-    return b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +154,6 @@ class ChainStore(BlockArchive):
     def receipts_root(self) -> bytes:
         """Receipts root of the last committed block; 32 zero bytes at genesis."""
         return self._meta.receipts_root
-
-    @property
-    def tip_record(self) -> bytes:
-        """The note that was written with the last committed block; empty at genesis."""
-        return self._meta.note
 
     @property
     def output_counts(self) -> OutputCounts:
@@ -280,8 +267,9 @@ class ChainStore(BlockArchive):
         Raises:
             Refused: NOT_AVAILABLE if the height is not one of the last few, CORRUPT_DATABASE.
         """
-        if not self._tree.oldest_height <= height <= self.height:
-            raise _not_available(height)
+        if not self.oldest_provable <= height <= self.height:
+            reach = f"{self.oldest_provable} to {self.height}"
+            raise Refused(Reason.NOT_AVAILABLE, f"there are proofs of the heights {reach}, none of {height}")
         return self._tree.prove(key, height, self.value_at(key, height))
 
     @property
@@ -291,19 +279,18 @@ class ChainStore(BlockArchive):
 
     # ---- committing
 
-    def commit_block(self, block: BlockBytes, result: BlockResult, seal: Seal = no_note) -> bytes:
+    def commit_block(self, block: BlockBytes, result: BlockResult) -> bytes:
         """Commit the next block in one synced batch and return the state root after it.
 
         Args:
             block: encoded parts; height is the present one plus one.
             result: what executing it gave; one receipt and one list of touched addresses for each transaction.
-            seal: is given the new state root and returns the note to store in the same batch (`tip_record`).
 
         Raises:
             Refused: WRONG_HEIGHT, CORRUPT_DATABASE; the chain stays at the block before.
             ValueError: transactions, receipts and touched addresses differ in number, or a commit is under way.
         """
-        prepared = self.prepare(block, result, seal)
+        prepared = self.prepare(block, result)
         try:
             self.write(prepared)
         except BaseException:
@@ -312,7 +299,7 @@ class ChainStore(BlockArchive):
         self.finish(prepared)
         return prepared.meta.state_root
 
-    def prepare(self, block: BlockBytes, result: BlockResult, seal: Seal = no_note) -> PreparedBlock:
+    def prepare(self, block: BlockBytes, result: BlockResult) -> PreparedBlock:
         """First step of a commit: update the tree and build the rows. Then `write`, and `finish` or `abandon`.
 
         Arguments and errors are those of `commit_block`.
@@ -332,7 +319,7 @@ class ChainStore(BlockArchive):
             rows += block_rows(block, result, state_root)
             if not self._options.archive and height > self._options.keep_undo:
                 rows.append((height_key(UNDO, height - self._options.keep_undo), None))
-            meta = Meta(SCHEMA, height, state_root, result.receipts_root, outputs, seal(state_root))
+            meta = Meta(SCHEMA, height, state_root, result.receipts_root, outputs)
         except BaseException:
             self._tree.rollback()
             raise
@@ -390,7 +377,7 @@ class ChainStore(BlockArchive):
         if before is not None and tree.root != before.state_root:
             raise corrupt(f"the undo record of block {height}")
         receipts_root = bytes(HASH_SIZE) if before is None else before.receipts_root
-        self._meta = Meta(SCHEMA, Height(height - 1), tree.root, receipts_root, outputs, b"")
+        self._meta = Meta(SCHEMA, Height(height - 1), tree.root, receipts_root, outputs)
         self._store.write([*rows, (META, encode(self._meta))], sync=True)
         for key in changes.entries:
             self._values.drop(key)
@@ -443,7 +430,7 @@ def _begin(store: Store, genesis: bytes, initial: Changes) -> None:
     keys = [state_key(raw_key) for raw_key in initial.entries]
     root = tree.update(Height(0), zip(keys, (after for _, after in initial), strict=True))
     rows, outputs = record_rows(initial, keys, OutputCounts())
-    meta = Meta(SCHEMA, Height(0), root, bytes(HASH_SIZE), outputs, b"")
+    meta = Meta(SCHEMA, Height(0), root, bytes(HASH_SIZE), outputs)
     store.write([*rows, (GENESIS, genesis), (META, encode(meta))], sync=True)
 
 

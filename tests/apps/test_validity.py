@@ -2,7 +2,7 @@
 
 import pytest
 
-from apps.execution import InvalidTransaction, needed_signers
+from apps.execution import InvalidTransaction
 from apps.gas import intrinsic_gas
 from apps.token.messages import Transfer as Pay
 from apps.validity import check_signers, resolve_keys, stateless_check
@@ -107,7 +107,7 @@ def test_exactly_the_needed_sign(world: World) -> None:
     mine, his = world.coin("alice", 2 * FEE), world.coin("bob", 5)
     outputs: list[Output] = [coin("carol", FEE + 5)]
     both = world.transfer(["alice", "bob"], [mine, his], outputs)
-    assert needed_signers(both.body, world.records) == tuple(sorted([ALICE, BOB]))
+    assert both.signers == tuple(sorted([ALICE, BOB]))
     assert world.refuses(world.transfer(["alice"], [mine, his], outputs)) is Reason.MISSING_SIGNATURE
     assert world.refuses(world.transfer(["bob"], [mine], [coin("bob", FEE)])) is Reason.MISSING_SIGNATURE
     extra = world.transfer(["alice", "bob", "carol"], [mine, his], outputs)

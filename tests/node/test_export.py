@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from msgspec.structs import replace as replaced
 
+from apps.staking.records import CANDIDATES, COMMISSION, POOL
 from apps.supply import supply_differences
 from apps.token.messages import Deposit, Lock, NewCoin, Transfer
 from consensus.types import Vote
@@ -42,10 +43,11 @@ def lived() -> tuple[World, list[bytes]]:
 
 
 def money(machine: Machine) -> dict[bytes, bytes]:
+    """Everything that is somebody's, stake included."""
     store = machine.core.chain.store
     return {
         key: value for key, value in store.records_at(store.height)
-        if key.startswith((b"token/", b"utxo/", b"auth/"))
+        if key.startswith((b"token/", b"utxo/", b"auth/", POOL, COMMISSION, CANDIDATES))
     }
 
 
@@ -63,6 +65,7 @@ def test_the_new_chain_has_the_same_money_and_goes_on() -> None:
     genesis = export_genesis(machine.core.chain.store, lab().genesis, height)
     new = begun(genesis)
     before, after = money(machine), money(new.machines[0])
+    assert any(key.startswith(POOL) for key in before)
     (lock,) = [key for key in before if key.startswith(b"token/lock/")]
     assert decode_lock(after.pop(lock)).release_height == LOCKED_UNTIL - height
     del before[lock]

@@ -95,12 +95,8 @@ class Chain:
     def grow(self, blocks: int = 1, transactions: int = 3) -> None:
         for _ in range(blocks):
             block, result = self.make(transactions)
-            self.chain.commit_block(block, result, note)
+            self.chain.commit_block(block, result)
             self.take(block, result)
-
-
-def note(root: bytes) -> bytes:
-    return b"note " + root
 
 
 def outpoint(key: bytes) -> OutPoint:

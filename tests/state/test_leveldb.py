@@ -137,5 +137,4 @@ def test_a_kill_leaves_whole_blocks(tmp_path: Path, lines: int) -> None:
     assert chain.height >= seen
     for height in map(Height, range(1, chain.height + 1)):
         assert len(chain.block(height).transactions) == len(chain.receipts(height)) == 20
-    assert chain.tip_record.endswith(chain.state_root)
     db.close()
