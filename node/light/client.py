@@ -94,10 +94,15 @@ async def fetch_start(root: Root, around: Surroundings) -> Start:
         Refused: those of `check_root`; BAD_WITNESS if a witness has another block at the root's height.
     """
     around.tell(f"root of trust: {root}")
-    block = await fetch_light_block(around.primary, root.height)
-    chain_id = check_identity(root, block)
-    raw = await fetch_genesis(around.primary)
-    genesis = trusted_genesis(raw, chain_id)
+    if isinstance(root, GenesisRoot):
+        raw = await fetch_genesis(around.primary)
+        genesis = trusted_genesis(raw, root.chain_id)
+        block = await fetch_light_block(around.primary, root.height)
+    else:
+        block = await fetch_light_block(around.primary, root.height)
+        chain_id = check_identity(root, block)
+        raw = await fetch_genesis(around.primary)
+        genesis = trusted_genesis(raw, chain_id)
     params = check_root(root, block, genesis, around.clock(), around.verifier)
     for witness in around.witnesses:
         try:

@@ -2,51 +2,44 @@
 
 from collections.abc import Callable, Sequence
 
-from consensus.evidence import duplicate_vote
-from consensus.light import LightBlock
-from consensus.types import Evidence, Vote, VoteKind
+from consensus.evidence import fork_evidence
+from consensus.types import Evidence
 from crypto.errors import Refused
 from node.api.methods import ReportEvidence
 from node.light.source import Source
 from node.light.witness import Fork
 from state.encoding import encode
-from state.types import Address
 
 
 def evidence_of(fork: Fork) -> tuple[Evidence, ...]:
-    """Return proof against each validator who signed both blocks of a fork in one round."""
-    theirs = _votes(fork.witness)
-    found: list[Evidence] = []
-    for address, vote in _votes(fork.primary).items():
-        other = theirs.get(address)
-        same_place = other is not None and (other.height, other.round) == (vote.height, vote.round)
-        if other is not None and same_place and other.validator == vote.validator:
-            found.append(duplicate_vote(address, vote, other))
-    return tuple(found)
+    """Return what each side of a fork proves against those who signed the other; a node takes what fits its own chain.
 
-
-def _votes(block: LightBlock) -> dict[Address, Vote]:
-    """Return the precommits of a light block's commit by who signed."""
-    commit = block.commit
-    return {
-        block.validators.validators[one.validator].address: Vote(
-            VoteKind.PRECOMMIT, commit.height, commit.round, block.header.block_id, one.validator, one.signature
-        )
-        for one in commit.signatures
-    }
+    Nothing if the two were signed in different rounds and both are possible: then the logs of validators must tell.
+    """
+    if fork.primary.height != fork.witness.height:
+        return ()
+    at, common = fork.common.height, fork.common.validators
+    both = (
+        *fork_evidence(fork.primary, fork.witness, at, common), *fork_evidence(fork.witness, fork.primary, at, common)
+    )
+    return tuple(dict.fromkeys(both))
 
 
 async def report_fork(fork: Fork, sources: Sequence[Source], tell: Callable[[str], None]) -> None:
     """Send the evidence of a fork to every node that is known; what one refuses does not keep it from the others."""
     evidence = evidence_of(fork)
     if not evidence:
-        return
-    for source in sources:
-        taken = 0
+        tell("the fork proves no fault of a single validator; the people who run them have to look at their logs")
+    for source in sources if evidence else ():
+        taken: set[bytes] = set()
+        refusal = ""
         for one in evidence:
             try:
                 await source.ask(ReportEvidence(evidence=encode(one)))
-                taken += 1
+                taken.add(one.validator)
             except Refused as refused:
-                tell(f"{source.url} does not take the evidence: {refused}")
-        tell(f"evidence against {taken} validators handed to {source.url}")
+                refusal = str(refused)
+        if taken:
+            tell(f"{source.url} took evidence against {len(taken)} validators")
+        else:
+            tell(f"{source.url} does not take the evidence: {refusal}")

@@ -110,6 +110,7 @@ async def test_every_question_that_can_be_proven_has_the_answer_of_the_node(tmp_
     async with _paid(tmp_path) as (served, txid):
         answers = await light(served, GenesisRoot(genesis_hash(served.lab.genesis)))
         payer = encode_address(served.lab.account(0).address)
+        operator = encode_address(served.lab.genesis.validators[0].operator)
         questions: list[methods.Ask[Any]] = [
             BALANCE, methods.GetAccount(address=payer), methods.GetLocks(address=payer), methods.GetParams(),
             methods.GetAllowance(owner=payer, spender=BALANCE.address), methods.GetAsset(asset="unxs"),
@@ -117,12 +118,17 @@ async def test_every_question_that_can_be_proven_has_the_answer_of_the_node(tmp_
             methods.GetLightBlock(height="3"), methods.GetHeaders(first="1", limit=3), methods.GetGenesis(),
             methods.GetReceipt(txid=txid.hex()), methods.QueryModule(name="token/supply"),
             methods.QueryModule(name="auth/account", parameters={"address": payer}),
-            methods.QueryModule(name="chain/params"),
+            methods.QueryModule(name="chain/params"), methods.QueryModule(name="staking/validators"),
+            methods.QueryModule(name="staking/validator", parameters={"operator": operator}),
+            methods.QueryModule(name="staking/delegation", parameters={"delegator": operator, "operator": operator}),
+            methods.QueryModule(name="staking/unbonding", parameters={"delegator": payer}),
         ]
         for question in questions:
             proven = (await answers.answer(question)).outcome.unwrap()
+            if isinstance(question, methods.GetBalance | methods.GetAllowance | methods.QueryModule):
+                question = msgspec.structs.replace(question, height=str(proven.height))
             told = await served.client.ask(question)
-            if hasattr(told, "height") and not isinstance(question, methods.GetHeader | methods.GetCommit):
+            if isinstance(question, methods.GetLocks | methods.GetValidators):
                 told = msgspec.structs.replace(told, height=proven.height)
             assert proven == told, question
         unprovable: list[methods.Ask[Any]] = [
@@ -141,6 +147,10 @@ async def test_what_is_not_there_is_proven_too(tmp_path: Path) -> None:
         absent: list[tuple[methods.Ask[Any], Reason]] = [
             (methods.GetOutput(txid="ab" * 32, index=0), Reason.OUTPUT_NOT_FOUND),
             (methods.GetAsset(asset="ab" * 32), Reason.UNKNOWN_ASSET),
+            (
+                methods.QueryModule(name="staking/validator", parameters={"operator": encode_address(NOBODY)}),
+                Reason.UNKNOWN_VALIDATOR,
+            ),
         ]
         for question, reason in absent:
             answered, recorded = await ask(answers, question)

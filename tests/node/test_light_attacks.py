@@ -10,12 +10,19 @@ from msgspec.structs import replace
 
 from consensus.evidence import verify_evidence
 from consensus.signing import KeySigner, SchemeVerifier
-from consensus.types import DuplicateVote, Evidence, Validator, ValidatorSet, make_validator_set
+from consensus.types import (
+    DuplicateVote,
+    Evidence,
+    LightClientAttack,
+    Validator,
+    ValidatorSet,
+    make_validator_set,
+)
 from crypto.address import encode_address
 from crypto.errors import Reason, Refused
 from crypto.keys import SecretKey
 from node.api import methods
-from node.chain import open_chain
+from node.chain import Chain, open_chain
 from node.light import witness as witnesses
 from node.light.answer import RememberingVerifier, verify_answer
 from node.light.answering import ProvenAnswers
@@ -199,20 +206,27 @@ async def test_a_change_of_the_set_that_nobody_signed_is_refused_on_the_way_thro
 # ---- forks
 
 
+def accused_by(one: ForgedNode, kind: type[Evidence]) -> set[Address]:
+    """Check the evidence that a node was handed; return who is accused by evidence of that kind."""
+    found = [evidence_codec.decode(raw) for raw in one.reports]
+    for evidence in found:
+        verify_evidence(ROOT.chain_id, CHAIN.sets[0], evidence, VERIFIER)
+    return {evidence.validator for evidence in found if isinstance(evidence, kind)}
+
+
 @pytest.mark.parametrize("side", [0, 1])
-async def test_a_fork_stops_the_client_whichever_side_the_primary_is_on(tmp_path: Path, side: int) -> None:
+@pytest.mark.parametrize(("state", "kind"), [(None, DuplicateVote), (RICHER, LightClientAttack)])
+async def test_a_fork_stops_the_client_whichever_side_the_primary_is_on(
+    tmp_path: Path, side: int, state: Chain | None, kind: type[Evidence]
+) -> None:
     """All sign two chains: neither is believed, and every node is handed proof against each who did."""
-    other = FORGE.fork(CHAIN, 30, 60, state=RICHER)
+    other = FORGE.fork(CHAIN, 30, 60, state=state)
     nodes = [node(), node(other, "fork")]
     client = Client(nodes[side], [nodes[1 - side], node(url="third")])
     folder = tmp_path / "light"
     assert await client.refused(ROOT, folder) is Reason.FORKED
     for one in (client.primary, *client.others):
-        found = [evidence_codec.decode(raw) for raw in one.reports]
-        assert {evidence.validator for evidence in found} == {one.address for one in CHAIN.sets[0].validators}
-        for evidence in found:
-            assert isinstance(evidence, DuplicateVote)
-            verify_evidence(ROOT.chain_id, CHAIN.sets[0], evidence, VERIFIER)
+        assert accused_by(one, kind) == {validator.address for validator in CHAIN.sets[0].validators}
     # it stays stopped, also after a restart and with honest nodes alone; what was trusted before is still there
     assert await Client(node()).refused(None, folder) is Reason.FORKED
     assert await Client(node()).refused(ROOT, folder) is Reason.FORKED
@@ -222,8 +236,19 @@ async def test_a_fork_by_a_third_that_invents_a_set_is_found(tmp_path: Path) -> 
     """Two of four validators sign a header whose set is they alone: skipping takes it, the witness does not."""
     lunatic = FORGE.fork(CHAIN, 30, 60, state=RICHER, validators=a_set(*KEYS[:2]))
     assert await Client(node(lunatic)).balance() == 900  # more than a third is faulty: without witnesses nothing helps
-    assert await Client(node(lunatic), [node(url="honest")]).refused() is Reason.FORKED
+    honest = node(url="honest")
+    assert await Client(node(lunatic), [honest]).refused() is Reason.FORKED
+    assert accused_by(honest, LightClientAttack) >= {Address(key.address) for key in KEYS[:2]}
     assert await Client(node(), [node(lunatic, "liar")]).refused() is Reason.FORKED
+
+
+async def test_a_primary_that_runs_ahead_of_time_is_found() -> None:
+    """The forged chain has more blocks, none of them later than what an honest witness has."""
+    crowd = Forge(GENESIS, SIGNERS, interval=400).fork(CHAIN, 30, 80, validators=a_set(*KEYS[:2]))
+    assert crowd.headers[-1].time < CHAIN.headers[-1].time
+    client = Client(node(crowd), [node(url="honest")])
+    client.clock.now = CHAIN.headers[-1].time
+    assert await client.refused() is Reason.FORKED
 
 
 async def test_a_primary_that_changes_its_mind_is_found(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Ask nodes that are not trusted, and verify their answers here."""
 
+import signal
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -60,19 +62,36 @@ _QUERY: Final = TRUST_OPTIONS | {
 # ---- following a chain
 
 
-@command(app, "start", TRUST_OPTIONS, lambda function, session, shared, values: function(session, shared, **values))
-def start(
-    session: Session, shared: Mapping[str, Any],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port on ::1.")] = DEFAULT_PORT,
-    every: Annotated[float, typer.Option(min=0.2, help="Seconds between looks for a new header.")] = 5.0,
+@dataclass(frozen=True, slots=True)
+class _Serving:
+    port: int
+    every: float
+
+
+def _serve(
+    function: Callable[..., _Serving], session: Session, shared: Mapping[str, Any], values: Mapping[str, Any]
 ) -> None:
-    """Follow the chain, keep what is verified in HOME/light, and serve the API on ::1 with verified answers."""
+    serving = function(session, **values)
 
     async def run() -> None:
-        async with opened(session, shared, keep=True) as answers:
-            await serve_light(answers, port, every)
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with opened(session, shared, keep=True) as answers, trio.open_nursery() as nursery:
+                nursery.start_soon(serve_light, answers, serving.port, serving.every)
+                async for _ in signals:
+                    break
+                nursery.cancel_scope.cancel()
 
     _run(run)
+
+
+@command(app, "start", TRUST_OPTIONS, _serve)
+def start(
+    session: Session,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port on ::1.")] = DEFAULT_PORT,
+    every: Annotated[float, typer.Option(min=0.2, help="Seconds between looks for a new header.")] = 5.0,
+) -> _Serving:
+    """Follow the chain, keep what is verified in HOME/light, and serve the API on ::1 with verified answers."""
+    return _Serving(port, every)
 
 
 @command(app, "status")
@@ -303,6 +322,21 @@ def validators(
 ) -> methods.Ask[Any]:
     """Who votes on a height; without one, on the next."""
     return methods.GetValidators(height=height)
+
+
+@_both("validator")
+def validator(
+    session: Session, operator: Annotated[str, typer.Argument(metavar="OPERATOR", help="nx1... or a key's name.")]
+) -> methods.Ask[Any]:
+    """One validator: stake, power, commission, whether it is jailed."""
+    return methods.QueryModule(name="staking/validator", parameters={"operator": _who(session, operator)})
+
+
+@_both("delegation")
+def delegation(session: Session, delegator: Who, operator: Who) -> methods.Ask[Any]:
+    """What an account has bonded with an operator, and what it earned."""
+    who = {"delegator": _who(session, delegator), "operator": _who(session, operator)}
+    return methods.QueryModule(name="staking/delegation", parameters=who)
 
 
 @_both("params")
