@@ -4,7 +4,7 @@ Three tasks: the pump (datagrams in, answers out), the clock (timers) and the fl
 call urgent). Each does only bounded work between two checkpoints, and none can be stopped by what arrives.
 
 The clock is a task of its own so that the pump waits for the socket and nothing else: a deadline around each wait would
-cost a tenth of a request. And its alarm is only ever moved to an earlier time: nearly every turn puts off a connection's
+cost a tenth of a request. Its alarm is only ever moved to an earlier time: nearly every turn puts off a connection's
 deadline, and the clock finds that out when it wakes.
 """
 

@@ -9,9 +9,10 @@ Two processes on ::1 for each stack, with the same datagram size and the same ke
 
 A machine that others use too is never twice the same, so figures of different seconds are not compared. Both stacks
 live at once and take turns, a twentieth of a second each (A B, B A, ...); each pair of neighbouring slices gives one
-ratio; the ratio printed is the median of all pairs over several launches, `low` and `high` its quartiles. `cpu` is
-processor time of both processes together, which depends less on what else the machine does. The reference of STOQ is
-the bare core (`bare.py`); the reference of that is py-libp2p's QUIC.
+ratio; the ratio printed is the median of the pairs of several launches, `low` and `high` its quartiles. A pair in which
+a process had to wait for a processor measured other programs, and is left out; if that leaves too few, all count, and
+`undisturbed` says how many were good. `cpu` is processor time of both processes together, which depends less on what
+else the machine does. The reference of STOQ is the bare core (`bare.py`); the reference of that is py-libp2p's QUIC.
 
     python -m testnet.bench.stoq [MEGABYTES] [DATAGRAM_SIZE]
 """
@@ -40,9 +41,13 @@ Result = dict[str, Any]
 CHAIN: Final = ChainId(bytes(32))
 SLICE: Final = 0.05
 """Seconds that one stack runs before it is the other's turn."""
-SLICES: Final = 20
-"""Pairs of slices of each kind in one launch."""
+SLICES: Final = 16
+"""Undisturbed pairs of slices of each kind wanted from one launch; twice as many are tried at most."""
 LAUNCHES: Final = 3
+WAITED: Final = 0.1
+"""The part of a slice that its two processes together may have waited for a processor."""
+ENOUGH: Final = 10
+"""Undisturbed pairs of all launches that are enough for a median."""
 PART: Final = 256 << 10
 PARALLEL: Final = 16
 KINDS: Final = ("frame", "request", "parallel", "bulk")
@@ -126,10 +131,26 @@ async def one(mesh: Mesh, peer_id: PeerId, payload: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """What one stack did in one turn: operations (or MB) a second, and CPU seconds of both processes for each."""
+    """What one stack did in one turn.
+
+    Attributes:
+        rate: operations or MB a second.
+        cpu: CPU seconds of both processes for each.
+        waited: the part of the time that they were ready to run and had no processor.
+    """
 
     rate: float
     cpu: float
+    waited: float
+
+
+Pair = tuple[Slice, Slice]
+"""Neighbouring slices of the bare core and of STOQ."""
+
+
+def undisturbed(pairs: list[Pair]) -> list[Pair]:
+    """Return the pairs in which nobody waited for a processor."""
+    return [pair for pair in pairs if max(one.waited for one in pair) <= WAITED]
 
 
 def ready(port: int, peer: str = "") -> None:
@@ -142,17 +163,26 @@ def cpu_of(process: int) -> float:
     return time.clock_gettime(~process << 3 | 2)
 
 
+def waits_of(process: int) -> float:
+    """Return the seconds that a process's main thread was ready to run and had no processor (Linux)."""
+    with open(f"/proc/{process}/schedstat", encoding="ascii") as file:
+        return int(file.read().split()[1]) / 1e9
+
+
 async def take_turns(stack: str, core: CoreName, datagram_size: int, port: int, peer: str, server: int) -> None:
     """Be the client: run a slice for every line `[kind, amount]` on stdin and print its figures."""
     client = stoq_client(core, datagram_size, port, peer) if stack == "stoq" else bare_client(core, datagram_size, port)
+    processes = (os.getpid(), server)
     async with client as asker:
         while line := await trio.to_thread.run_sync(sys.stdin.readline):
             kind, amount = json.loads(line)
-            cpu, start = time.process_time() + cpu_of(server), time.perf_counter()
+            waited, cpu = sum(map(waits_of, processes)), sum(map(cpu_of, processes))
+            start = time.perf_counter()
             done = await one_slice(asker, kind, amount)
             seconds = time.perf_counter() - start
-            cpu = time.process_time() + cpu_of(server) - cpu
-            print(json.dumps([done / seconds, cpu / done]), flush=True)
+            cpu = sum(map(cpu_of, processes)) - cpu
+            waited = sum(map(waits_of, processes)) - waited
+            print(json.dumps([done / seconds, cpu / done, waited / seconds]), flush=True)
 
 
 async def one_slice(asker: Asker, kind: str, amount: float) -> float:
@@ -215,14 +245,16 @@ class Stack:
 # ---- comparing
 
 
-def compare(core: CoreName, datagram_size: int, megabytes: int) -> dict[str, list[tuple[Slice, Slice]]]:
-    """Launch the bare core and STOQ, and return pairs of slices (bare, STOQ) for every kind."""
-    pairs: dict[str, list[tuple[Slice, Slice]]] = {kind: [] for kind in KINDS}
+def compare(core: CoreName, datagram_size: int, megabytes: int) -> dict[str, list[Pair]]:
+    """Launch the bare core and STOQ, and return pairs of slices for every kind."""
+    pairs: dict[str, list[Pair]] = {kind: [] for kind in KINDS}
     with ExitStack() as processes:
         bare, stoq = (Stack(stack, core, datagram_size, processes) for stack in ("bare", "stoq"))
         for kind in KINDS:
             amount = megabytes if kind == "bulk" else SLICE
-            for number in range(-1, SLICES):
+            for number in range(-1, 2 * SLICES):
+                if len(undisturbed(pairs[kind])) == SLICES:
+                    break
                 if number % 2:
                     second, first = stoq.turn(kind, amount), bare.turn(kind, amount)
                 else:
@@ -255,7 +287,7 @@ def main(megabytes: int = 8, datagram_size: int = 1452) -> Iterator[Result]:
     """
     libp2p = libp2p_figures(max(1, megabytes // 4))
     for core in CoreName:
-        pairs: dict[str, list[tuple[Slice, Slice]]] = {kind: [] for kind in KINDS}
+        pairs: dict[str, list[Pair]] = {kind: [] for kind in KINDS}
         for _ in range(LAUNCHES):
             for kind, found in compare(core, datagram_size, megabytes).items():
                 pairs[kind] += found
@@ -265,8 +297,16 @@ def main(megabytes: int = 8, datagram_size: int = 1452) -> Iterator[Result]:
         yield row("py-libp2p", [], "", [], "not installed")
 
 
-def figures(core: CoreName, kind: str, pairs: list[tuple[Slice, Slice]], libp2p: Result) -> Iterator[Result]:
+def figures(core: CoreName, kind: str, pairs: list[Pair], libp2p: Result) -> Iterator[Result]:
     """Yield the lines of one kind of work."""
+    good = undisturbed(pairs)
+    counts = {"tried": len(pairs), "undisturbed": len(good)}
+    for line in lines(core, kind, good if len(good) >= ENOUGH else pairs, libp2p):
+        yield line | counts
+
+
+def lines(core: CoreName, kind: str, pairs: list[Pair], libp2p: Result) -> Iterator[Result]:
+    """Yield the lines of one kind of work, from the pairs that count."""
     unit, cpu_unit, scale = ("MB/s", "ms CPU/MB", 1e3) if kind == "bulk" else ("1/s", "us CPU", 1e6)
     bare, stoq = [first.rate for first, _ in pairs], [second.rate for _, second in pairs]
     if kind == "parallel":
@@ -288,7 +328,7 @@ def row(name: str, values: list[float], unit: str, references: list[float], note
     low, ratio, high = statistics.quantiles(ratios, n=4)
     return found | {
         "reference": round(statistics.median(references), 2), "ratio": round(ratio, 3), "low": round(low, 3),
-        "high": round(high, 3), "pairs": len(ratios), "note": f"reference: {note}",
+        "high": round(high, 3), "note": f"reference: {note}",
     }  # fmt: skip
 
 
