@@ -33,7 +33,7 @@ MODULES = (
     "state.transaction", "state.receipt", "state.genesis", "state.proof", "consensus.types", "consensus.relay",
     "consensus.sightings", "consensus.light", "p2p.wire", "p2p.requests", "p2p.stoq.control", "apps.token.messages",
     "apps.auth.messages", "apps.proofs.messages", "apps.chain.messages", "apps.staking.messages",
-    "state.records",
+    "state.records", "node.light.answer",
 )
 """Modules whose every struct crosses a wire, is signed or is hashed: each needs a table."""
 INTERNAL = {"state.transaction.Decoded"}
