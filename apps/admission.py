@@ -5,17 +5,24 @@ held against the committed state alone, so an output that a pending transaction 
 (OUTPUT_NOT_FOUND is temporary), and a call's nonce may be ahead.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from apps.exempt import exemption, needs_where
 from apps.gas import intrinsic_gas
 from apps.registry import MESSAGES
+from apps.token.messages import Withdraw
 from apps.transfer import check_transfer
 from apps.validity import View, check_common, check_fee_funds, check_where, resolve_keys, stateless_check
 from crypto.errors import Reason, Refused
-from state.ledger import nonce
-from state.transaction import Call, Decoded, Transfer
+from state.changes import Reader
+from state.encoding import Codec
+from state.ledger import nonce, output
+from state.transaction import Call, Decoded, OutPoint, Transfer
 from state.types import Address
+
+WITHDRAW: Final = "token/withdraw"
+"""The message that turns coins into balance: it takes outputs, as a transfer does."""
+_withdraw_codec: Final = Codec(Withdraw)
 
 
 class Admission(NamedTuple):
@@ -26,12 +33,14 @@ class Admission(NamedTuple):
         keys: under which its signatures hold, in witness order: verify them with these before it is let in.
         next_nonce: of a call, the nonce that the state expects of its sender; 0 for a transfer.
         free: names validator and message of an exempt call, of which one may wait at a time; else empty.
+        withdrawn: the sender's coins that a call turns into balance, each once.
     """
 
     gas: int
     keys: tuple[bytes, ...]
     next_nonce: int
     free: bytes
+    withdrawn: tuple[OutPoint, ...]
 
 
 def check_for_admission(decoded: Decoded, view: View, pending_fees: int = 0) -> Admission:
@@ -53,6 +62,7 @@ def check_for_admission(decoded: Decoded, view: View, pending_fees: int = 0) -> 
     payload = decoded.body.payload
     payers: set[Address] = set()
     expected = 0
+    coins: tuple[OutPoint, ...] = ()
     if isinstance(payload, Transfer):
         payers = {found.output.owner for found in check_transfer(payload, decoded, view)}
     elif isinstance(payload, Call):
@@ -61,10 +71,24 @@ def check_for_admission(decoded: Decoded, view: View, pending_fees: int = 0) -> 
             raise Refused(Reason.NONCE_TOO_LOW, f"nonce {payload.nonce} was used, the next is {expected}")
         check_fee_funds(payload.sender, decoded.body.fee + pending_fees, view.reader)
         check_messages(payload, len(decoded.raw), keys)
-        payers = {payload.sender}
+        payers, coins = {payload.sender}, withdrawn(payload, view.reader)
     if exempt is None and needs_where(decoded):
         check_where(payers, decoded.body.sponsor, view)
-    return Admission(gas, keys, expected, b"" if exempt is None else exempt.key)
+    return Admission(gas, keys, expected, b"" if exempt is None else exempt.key, coins)
+
+
+def withdrawn(call: Call, reader: Reader) -> tuple[OutPoint, ...]:
+    """Return the coins of the sender that a call withdraws. Those of others are left out: the call fails on them."""
+    named = [
+        outpoint for message in call.messages if message.name == WITHDRAW
+        for outpoint in _withdraw_codec.decode(message.value).inputs
+    ]
+    return tuple(dict.fromkeys(one for one in named if _owner(reader, one) == call.sender))
+
+
+def _owner(reader: Reader, outpoint: OutPoint) -> Address | None:
+    found = output(reader, outpoint)
+    return None if found is None else found.owner
 
 
 def call_gas(call: Call, size: int, keys: tuple[bytes, ...]) -> int:

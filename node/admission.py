@@ -139,11 +139,12 @@ class Admission:
 
     def _enter(self, decoded: Decoded, admitted: Admitted, local: bool) -> SubmitResult:
         try:
-            removed = self._mempool.add(Entry(decoded, admitted.gas, admitted.keys, admitted.free), admitted.next_nonce)
+            entry = Entry(decoded, admitted.gas, admitted.keys, admitted.free, admitted.withdrawn)
+            removed = self._mempool.add(entry, admitted.next_nonce)
         except Refused as refused:
             return self._refuse(refused)
-        for entry, _ in removed:
-            self._own.pop(entry.wtxid, None)
+        for gone, _ in removed:
+            self._own.pop(gone.wtxid, None)
         if local:
             self._own[decoded.wtxid] = None
         if local or self._forward:

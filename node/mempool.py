@@ -42,18 +42,26 @@ class Limits:
 class Entry(NamedTuple):
     """A transaction whose signatures were checked with `keys` (in witness order).
 
-    `exempt` names validator and message if it is an exempt call; else it is empty.
+    `exempt` names validator and message if it is an exempt call; else it is empty. `withdrawn` are the sender's own
+    coins that a call turns into balance.
     """
 
     decoded: Decoded
     gas: int
     keys: tuple[bytes, ...]
     exempt: bytes = b""
+    withdrawn: tuple[OutPoint, ...] = ()
 
     @property
     def wtxid(self) -> WtxId:
         """Name of these very bytes."""
         return self.decoded.wtxid
+
+    @property
+    def spends(self) -> tuple[OutPoint, ...]:
+        """Outputs that this takes: a transfer's inputs, or what a call withdraws."""
+        payload = self.decoded.body.payload
+        return payload.inputs if isinstance(payload, Transfer) else self.withdrawn
 
     @property
     def fee(self) -> int:
@@ -200,12 +208,7 @@ class Mempool:
         if same_body is not None:
             found[same_body] = None
         payload = entry.decoded.body.payload
-        if isinstance(payload, Transfer):
-            for spent in payload.inputs:
-                other = self._spent.get(spent)
-                if other is not None:
-                    found[other] = None
-        elif isinstance(payload, Call):
+        if isinstance(payload, Call):
             account = self._accounts.get(payload.sender)
             expected = next_nonce if account is None else max(account.next_nonce, next_nonce)
             if payload.nonce < expected:
@@ -215,10 +218,21 @@ class Mempool:
             other = None if account is None else account.calls.get(payload.nonce)
             if other is not None:
                 found[other] = None
+        for spent in entry.spends:
+            other = self._spent.get(spent)
+            if other is None:
+                continue
+            if other not in found and not (isinstance(payload, Transfer) and self._is_transfer(other)):
+                # a call that is replaced from outside would leave a gap in its account's nonces
+                raise Refused(Reason.CONFLICT, "a pending transaction takes the same coin")
+            found[other] = None
         same_duty = self._exempt.get(entry.exempt)
         if same_duty is not None:
             found[same_duty] = None
         return [self._entries[wtxid] for wtxid in found]
+
+    def _is_transfer(self, wtxid: WtxId) -> bool:
+        return isinstance(self._entries[wtxid].decoded.body.payload, Transfer)
 
     def _check_replacement(self, entry: Entry, replaced: list[Entry]) -> None:
         needed = max(1, -(-sum(old.fee for old in replaced) * REPLACEMENT_PERCENT // 100))
@@ -264,10 +278,9 @@ class Mempool:
         self._bytes += len(entry.decoded.raw)
         self._sender_counts[entry.sender] = self._sender_counts.get(entry.sender, 0) + 1
         payload = entry.decoded.body.payload
-        if isinstance(payload, Transfer):
-            for spent in payload.inputs:
-                self._spent[spent] = wtxid
-        elif isinstance(payload, Call):
+        for spent in entry.spends:
+            self._spent[spent] = wtxid
+        if isinstance(payload, Call):
             account = self._accounts.setdefault(payload.sender, _Account(next_nonce))
             account.next_nonce = max(account.next_nonce, next_nonce)
             account.calls[payload.nonce] = wtxid
@@ -302,10 +315,9 @@ class Mempool:
         else:
             del self._sender_counts[entry.sender]
         payload = entry.decoded.body.payload
-        if isinstance(payload, Transfer):
-            for spent in payload.inputs:
-                del self._spent[spent]
-        elif isinstance(payload, Call):
+        for spent in entry.spends:
+            del self._spent[spent]
+        if isinstance(payload, Call):
             account = self._accounts[payload.sender]
             del account.calls[payload.nonce]
             account.fees -= entry.fee
@@ -342,7 +354,7 @@ class Mempool:
             if isinstance(payload, Transfer):
                 for spent in payload.inputs:
                     other = self._spent.get(spent)
-                    if other is not None:
+                    if other is not None and self._is_transfer(other):  # a call stays: it fails, and the next can run
                         removed.append(self._take(other, Reason.OUTPUT_NOT_FOUND))
             elif isinstance(payload, Call):
                 removed += self._nonce_used(payload)

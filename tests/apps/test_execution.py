@@ -10,6 +10,7 @@ from apps.execution import decode_block, select_transactions, simulate
 from apps.module import Context, MessageKind, Module, draft_after, draft_of, flat_gas
 from apps.receipts import prove_receipt, receipts_root, verify_receipt
 from apps.token.messages import Transfer as Pay
+from apps.token.messages import Withdraw
 from apps.validity import View, view_after
 from consensus.block import check_header, make_header
 from consensus.proposer import advance
@@ -187,9 +188,16 @@ def test_drafts(world: World) -> None:
 def test_admission_takes_the_tip_as_anchor_and_calls_ahead(world: World) -> None:
     world.block()
     admission = check_for_admission(world.call("alice", pay(), ahead=7), view(world))
-    assert admission == (100_000, (fake_key("alice"),), 0, b"")
+    assert admission == (100_000, (fake_key("alice"),), 0, b"", ())
     world.does("alice", pay())
     assert check_for_admission(world.call("alice", pay()), view(world)).next_nonce == 1
+
+
+def test_admission_names_the_coins_that_a_call_withdraws(world: World) -> None:
+    """Only those of its sender: nobody keeps another one's coin out of the mempool."""
+    mine, his = world.coin("alice", 5), world.coin("bob", 6)
+    found = check_for_admission(world.call("alice", Withdraw((mine, his)), Withdraw((mine,))), view(world))
+    assert found.withdrawn == (mine,)
 
 
 def test_admission_refusals(world: World) -> None:

@@ -110,6 +110,33 @@ def test_a_conflict_needs_ten_percent_more() -> None:
     assert len(mempool) == 1
 
 
+def withdrawal(coin: int, nonce: int = 0, fee: int = 1000) -> Entry:
+    return Entry(call(1, nonce, fee), GAS, (b"key",), withdrawn=(outpoint(coin),))
+
+
+def test_a_coin_is_not_taken_by_a_transfer_and_a_call() -> None:
+    mempool = pool(transfer(1))
+    with pytest.raises(Refused) as caught:
+        mempool.add(withdrawal(1, fee=9000))
+    assert caught.value.reason is Reason.CONFLICT
+    mempool.add(withdrawal(2))
+    assert reason(mempool, transfer(2, fee=9000)) is Reason.CONFLICT
+    with pytest.raises(Refused) as caught:
+        mempool.add(withdrawal(2, nonce=1, fee=9000))
+    assert caught.value.reason is Reason.CONFLICT
+    dearer = withdrawal(2, fee=2000)
+    assert [removed.reason for removed in mempool.add(dearer)] == [Reason.CONFLICT]
+    mempool.remove(dearer.wtxid)
+    mempool.add(entry(transfer(2)))
+
+
+def test_a_withdrawal_whose_coin_is_gone_stays_for_the_sake_of_its_nonce() -> None:
+    mempool = pool()
+    mempool.add(withdrawal(1))
+    assert mempool.commit(Height(1), [transfer(1)]) == ()
+    assert len(mempool) == 1
+
+
 def test_a_nonce_is_replaced_in_its_place() -> None:
     mempool = pool(call(1, 0), call(1, 1))
     assert reason(mempool, call(1, 0, fee=1099)) is Reason.CONFLICT
