@@ -249,6 +249,7 @@ def select_transactions(
     *,
     max_bytes: int,
     max_gas: int,
+    max_count: int = MAX_TRANSACTIONS,
 ) -> Selection:
     """Fill a block: take candidates in the given order, leave out what is invalid now, stop when it is full.
 
@@ -259,6 +260,7 @@ def select_transactions(
         is_verified: as in `execute_block`.
         max_bytes: cap on wire bytes, besides the chain's own.
         max_gas: cap on gas wanted, besides the chain's own.
+        max_count: cap on transactions, besides MAX_TRANSACTIONS.
 
     Raises:
         Refused: BAD_EVIDENCE.
@@ -269,7 +271,7 @@ def select_transactions(
     chosen: list[Decoded] = []
     skipped: list[Skipped] = []
     for decoded in candidates:
-        if len(chosen) >= MAX_TRANSACTIONS or execution.gas + BLOCK_ROOM > gas_cap:
+        if len(chosen) >= min(max_count, MAX_TRANSACTIONS) or execution.gas + BLOCK_ROOM > gas_cap:
             break
         if execution.bytes + len(decoded.raw) > byte_cap:
             break

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from apps.chain.records import params, validators_at
 from apps.chain.tip import genesis_tip, tip_after
@@ -18,7 +19,7 @@ from crypto.errors import Reason, Refused
 from p2p.wire import SyncedBlock
 from state.blockrows import BlockBytes
 from state.chainstore import ChainOptions, ChainStore
-from state.encoding import Codec, encode
+from state.encoding import MAX_FRAME, Codec, encode
 from state.genesis import Genesis, genesis_hash
 from state.receipt import BlockResult
 from state.store import Store
@@ -26,6 +27,10 @@ from state.transaction import Decoded
 from state.types import Address, Height
 from state.version import SUPPORTED_VERSIONS
 
+WTXID_BYTES: Final = 34
+"""Of one wtxid in a proposal: 32 bytes behind their type and length."""
+PROPOSAL_REST: Final = 8192
+"""Bytes of a proposal besides wtxids, commit and evidence: a header, a signature, lengths."""
 evidence_codec: Codec[tuple[Evidence, ...]] = Codec(tuple[Evidence, ...])
 
 
@@ -117,7 +122,8 @@ class Chain:
         draft = replace(draft_after(self.tip, time, proposer, evidence), last_commit=last_commit)
         limits = self.view.params
         selection = select_transactions(
-            self.store, draft, candidates, is_verified, max_bytes=limits.max_block_bytes, max_gas=limits.max_block_gas
+            self.store, draft, candidates, is_verified, max_bytes=limits.max_block_bytes,
+            max_gas=limits.max_block_gas, max_count=wtxid_room(last_commit, evidence),
         )
         wtxids = [decoded.wtxid for decoded in selection.transactions]
         header = make_header(
@@ -187,6 +193,11 @@ def open_chain(
     if tip.chain_id != chain_id:
         raise Refused(Reason.CORRUPT_DATABASE, "the last block is of another chain")
     return Chain(chain_store, genesis, tip, versions)
+
+
+def wtxid_room(last_commit: Commit, evidence: tuple[Evidence, ...]) -> int:
+    """Return how many transactions a proposal can name besides these: all of it has to fit into one frame."""
+    return max(0, MAX_FRAME - PROPOSAL_REST - len(encode(last_commit)) - len(encode(evidence))) // WTXID_BYTES
 
 
 def _view(store: ChainStore, tip: Tip) -> View:

@@ -121,9 +121,11 @@ def test_blocks_can_be_undone(world: World) -> None:
 # ---- the proposer
 
 
-def select(world: World, *candidates: Decoded, max_bytes: int = 1 << 20, max_gas: int = 10**7) -> execution.Selection:
+def select(
+    world: World, *candidates: Decoded, max_bytes: int = 1 << 20, max_gas: int = 10**7, max_count: int = 99
+) -> execution.Selection:
     return select_transactions(
-        world.records, world.draft(), candidates, always, max_bytes=max_bytes, max_gas=max_gas
+        world.records, world.draft(), candidates, always, max_bytes=max_bytes, max_gas=max_gas, max_count=max_count
     )
 
 
@@ -147,6 +149,7 @@ def test_selection_stops_at_the_caps(world: World) -> None:
     assert len(select(world, *calls, max_bytes=3 * size - 1).transactions) == 2
     assert len(select(world, *calls, max_gas=2 * 100_000).transactions) == 2
     assert len(select(world, *calls, max_gas=2 * 100_000 - 1).transactions) == 1
+    assert len(select(world, *calls, max_count=2).transactions) == 2
 
 
 def test_simulation_needs_no_signature(world: World) -> None:
