@@ -17,6 +17,7 @@ import pytest
 import apps
 import consensus
 import crypto
+import node.light
 import p2p
 import state
 from crypto.errors import Refused
@@ -27,7 +28,7 @@ ROUNDS = 60
 
 def all_codecs() -> dict[str, Codec[Any]]:
     found: dict[str, Codec[Any]] = {}
-    for package in (crypto, state, consensus, apps, p2p):
+    for package in (crypto, state, consensus, apps, p2p, node.light):
         for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
             module = importlib.import_module(info.name)
             for name, value in vars(module).items():

@@ -154,7 +154,7 @@ async def test_tokens_locks_and_allowances(tmp_path: Path) -> None:
         assert (await run("tx", "burn", f"1{gold}", "--from", "bob")).reason == Reason.FROZEN
         await run.send("thaw", "bob", "gold")
         await run.send("burn", f"1{gold}", sender="bob")
-        locked = await run.send("lock", "3nxs", "--until", str(run.service.height + 2))
+        locked = await run.send("lock", "3nxs", "--until", str(run.service.height + 4))
         (lock,) = (await run("query", "locks", "operator")).value["locks"]
         assert lock["release_height"] >= locked["height"]
         while run.service.height < int(lock["release_height"]):
@@ -312,6 +312,14 @@ async def test_a_light_query_is_verified_and_a_changed_record_is_not(tmp_path: P
         assert (await run("light", "query", "coin", paid["txid"] + ":0")).value["exists"] is False
         assert (await run("light", "query", "asset", "nxs")).value["supply"] == str(10**14 + 10**7)
         assert (await run("light", "query", "allowance", "operator", "bob")).value["amount"] == "0"
+        assert (await run("light", "query", "locks", "bob")).value["locks"] == []
+        assert len((await run("light", "query", "validators")).value["validators"]) == 1
+        assert (await run("light", "query", "validator", "operator")).value["value"]["status"] == "candidate"
+        staked = (await run("light", "query", "delegation", "operator", "operator")).value["value"]
+        assert staked["amount"] == "10000000"
+        assert (await run("light", "query", "validator", "bob")).value["exists"] is False
+        assert "min_gas_price" in (await run("light", "query", "params")).value["chain"]
+        assert (await run("light", "query", "module", "token/supply")).value["value"]["amount"] == str(10**14 + 10**7)
         header = (await run("query", "header", "1")).value
         trust = ("--trust-height", "1", "--trust-hash", header["block_id"])
         verified = (await run("light", "query", "balance", "bob", *trust)).value["verified"]
