@@ -33,6 +33,7 @@ from testnet.purse import Purse
 from testnet.refusals import leaves
 from testnet.scenes import SCENES, Company, Scene, nxs, shown
 from testnet.stage import Stage, StepFailed
+from testnet.treason import betray
 from testnet.verified import light
 from testnet.view import as_table, look, make_console
 
@@ -43,6 +44,7 @@ ALL_SCENES: Final[dict[str, tuple[str, Scene]]] = {
     **SCENES,
     "crash": ("A power cut at one validator", crash),
     "light": ("A light client that trusts no node", light),
+    "liar": ("A validator that says two things", betray),
 }
 
 

@@ -10,7 +10,6 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from typing import NamedTuple
 
 import trio
@@ -23,6 +22,7 @@ from node.wallet import message
 from state.types import NATIVE, Amount
 from testnet.bench.temporary import running_network
 from testnet.byzantine.behaviours import EQUIVOCATIONS
+from testnet.byzantine.confession import first_lie
 from testnet.measure import Figure, figure, json_lines, percentile
 from testnet.network import LocalNetwork
 from testnet.purse import Purse
@@ -44,23 +44,6 @@ class Injection(NamedTuple):
     behaviour: str
     known: float
     blocks: int
-
-
-class Lie(NamedTuple):
-    """What the liar's log says of its first lie: seconds since 1970, and the height."""
-
-    at: float
-    height: int
-
-
-def first_lie(text: str) -> Lie | None:
-    """Return the first lie in a node's log."""
-    for line in text.splitlines():
-        words = line.split()
-        fields = dict(word.split("=", 1) for word in words if "=" in word)
-        if "lie" in words and "what" in fields:
-            return Lie(datetime.fromisoformat(words[0]).timestamp(), int(fields["height"]))
-    return None
 
 
 def inject(behaviour: str) -> Injection:
