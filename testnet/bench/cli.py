@@ -23,6 +23,8 @@ class Name(StrEnum):
     EVIDENCE = "evidence"
     IDLE = "idle"
     LIGHT = "light"
+    DISTANCE = "distance"
+    PARTITION = "partition"
     ALL = "all"
 
 
@@ -33,6 +35,8 @@ MODULES: Final = {
     Name.LIGHT: "testnet.bench.light",
     Name.NETWORK: "testnet.bench.network",
     Name.EVIDENCE: "testnet.bench.evidence",
+    Name.DISTANCE: "testnet.bench.distance",
+    Name.PARTITION: "testnet.bench.partition",
 }
 """In the order of `all`. The proof figures come with the execution's: they need the same million outputs."""
 
