@@ -7,7 +7,7 @@ succeeds or not. It needs no fee, no hashcash and no space record. Any other cal
 
 from typing import Final, NamedTuple
 
-from apps.proofs.identity import operator_of
+from apps.proofs.identity import validator_of
 from apps.proofs.records import free_used
 from apps.registry import MESSAGES
 from apps.validity import View
@@ -41,7 +41,7 @@ def exemption(decoded: Decoded, view: View) -> Exemption | None:
     kind = MESSAGES.get(name)
     if kind is None or not kind.exempt:
         return None
-    operator = operator_of(view.reader, view.height, payload.sender)
+    operator = validator_of(view.reader, view.height, payload.sender)
     if operator is None or free_used(view.reader, operator, name, view.demands.epoch):
         return None
     return Exemption(operator, name)

@@ -47,7 +47,7 @@ def give_space(context: Context, message: Space) -> None:
     least = proof_params(state).space_k
     _asked(least, "space")
     now = _current(context, message.epoch)
-    account = credited(state, context.block.height, context.sender)
+    account = credited(state, context.sender)
     last = space_record(state, account)
     if last is not None and last.epoch == now.number:
         raise Refused(Reason.ALREADY_GIVEN, f"the account has a space record of epoch {now.number}")
@@ -73,7 +73,7 @@ def give_work(context: Context, message: Work) -> None:
     bits = proof_params(state).work_bits
     _asked(bits, "work")
     now = _current(context, message.epoch)
-    account = credited(state, context.block.height, context.sender)
+    account = credited(state, context.sender)
     known = given(state, account) or _NEVER
     if known.work == now.number + 1:
         raise Refused(Reason.ALREADY_GIVEN, f"work was given in epoch {now.number}")

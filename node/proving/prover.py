@@ -12,10 +12,11 @@ from typing import Final
 import trio
 
 from apps.chain.records import beacon, security, validators_at
-from apps.proofs.identity import operator_of
+from apps.proofs.identity import credited, validator_of
 from apps.proofs.messages import CHALLENGES, NEEDED, Proof, Space, Time, Work
 from apps.proofs.records import epoch, free_used, given, proof_params, space_record
 from apps.proofs.rules import work_prefix
+from apps.staking.records import find_operator
 from crypto.address import encode_address
 from crypto.errors import Reason, Refused
 from crypto.hashing import Label
@@ -108,8 +109,8 @@ class Prover:
         """Return what is to be proven now; None while this node is behind or stands for no validator."""
         service = self._service
         state = service.reader()
-        operator = operator_of(state, Height(service.height + 1), self._address)
-        if operator is None or service.status().catching_up:
+        operator = credited(state, self._address)
+        if find_operator(state, operator) is None or service.status().catching_up:
             return None
         now = epoch(state)
         return Turn(
@@ -216,7 +217,8 @@ class Prover:
         """Return the call: free if it still may be, else for the least fee and with a hashcash."""
         service, state = self._service, self._service.reader()
         tip = service.chain.tip
-        free = not free_used(state, turn.operator, f"proofs/{kind}", turn.number)
+        bound = validator_of(state, Height(tip.height + 1), self._address) is not None
+        free = bound and not free_used(state, turn.operator, f"proofs/{kind}", turn.number)
         point = ChainPoint(
             service.chain_id, tip.block_id, tip.height, service.chain.view.params.min_gas_price,
             0 if free else service.chain.view.demands.difficulty, turn.last - tip.height, service.chain.view.version,

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -52,8 +53,8 @@ async def run_job(job: Job, progress: Progress = no_progress) -> Result:
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_drain, process.stderr, errors)
-            await process.stdin.send_all(msgspec.json.encode(job))
-            await process.stdin.aclose()
+            with suppress(trio.BrokenResourceError):  # it ended before it read; the exit code says more
+                await process.stdin.send_all(msgspec.json.encode(job) + b"\n")
             rest = b""
             async for chunk in process.stdout:
                 *lines, rest = (rest + chunk).split(b"\n")

@@ -6,6 +6,7 @@ the node. Besides its one result line the process may print progress lines, and 
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -176,9 +177,18 @@ def tell(line: Line) -> None:
     sys.stdout.buffer.flush()
 
 
+def end_with_parent() -> None:
+    """End this process when its parent closes the pipe, however it died. (The plotter lets no thread run: it ends by
+    itself, and what it leaves is a plot.)
+    """
+    os.read(sys.stdin.fileno(), 1)
+    os._exit(1)
+
+
 def main() -> None:
-    """Read one job, do it, say what came out."""
-    job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
+    """Read one job, a line, do it, say what came out."""
+    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
+    threading.Thread(target=end_with_parent, daemon=True).start()
     os.nice(LOW_PRIORITY)
     tell(work_on(job, tell))
 

@@ -11,11 +11,14 @@ from apps.chain import records as chain
 from apps.chain.rules import genesis_validators
 from apps.exempt import FREE_GAS
 from apps.proofs import records
+from apps.proofs.identity import credited, validator_of
 from apps.proofs.messages import CHALLENGES, NEEDED, Proof, Space, Time, Work
 from apps.proofs.rules import weak_beacon, work_prefix
 from apps.registry import answer_query
+from apps.staking import records as staking
 from apps.token.messages import Transfer as Pay
 from apps.validity import view_after
+from consensus.types import make_validator_set
 from crypto.address import encode_address
 from crypto.errors import Reason, Refused
 from crypto.hashing import Label, digest
@@ -25,6 +28,7 @@ from crypto.work import leading_zero_bits
 from node.proving.plots import Plot, answer_challenges, make_plot
 from node.proving.tasks import run_job
 from node.proving.worker import TimeJob, WorkJob
+from state.changes import Overlay
 from state.encoding import Record, encode
 from state.ledger import nonce
 from state.params import ChainParams, ProofParams
@@ -333,3 +337,25 @@ def test_difficulty_follows_the_load_and_stays_with_the_anchor() -> None:
         world.block()
     assert chain.load(world.records).difficulty == 1
     assert answer_query(world.records, "proofs/epoch", {})["difficulty"] == 1
+
+
+# ---- whose duty it is
+
+
+def test_only_stake_like_a_voters_has_duties_and_old_keys_and_tombstones_have_none() -> None:
+    world = world_with(ALL)
+    state = Overlay(world.records)
+    height = Height(1)
+    consensus = {one.power: one for one in chain.validators_at(state, 1).validators}
+    assert validator_of(state, height, OPERATOR) == OPERATOR == validator_of(state, height, consensus[1].address)
+    assert validator_of(state, height, address("alice")) is None
+    found = staking.get_operator(state, OPERATOR)
+    chain.set_validators(state, 1, make_validator_set([consensus[2], consensus[3]]))
+    assert validator_of(state, height, OPERATOR) is None  # 1 of stake, the weakest voter has 2
+    chain.set_validators(state, 1, make_validator_set([consensus[1], consensus[3]]))
+    assert validator_of(state, height, address("op2")) == address("op2")  # in jail, say
+    staking.set_operator(state, OPERATOR, replace(found, public_key=consensus[2].public_key))
+    assert validator_of(state, height, consensus[1].address) is None
+    assert credited(state, consensus[1].address) == consensus[1].address
+    staking.set_operator(state, OPERATOR, replace(found, tombstoned=True))
+    assert validator_of(state, height, OPERATOR) is None
