@@ -16,8 +16,8 @@ import trio
 
 from apps.token.messages import Transfer
 from crypto.errors import Reason, Refused
-from node.api.methods import GetBlock, GetStatus
-from node.client import AsyncClient, Client
+from node.api.methods import GetStatus, QueryModule
+from node.client import AsyncClient
 from node.wallet import message
 from state.types import NATIVE, Amount
 from testnet.bench.temporary import running_network
@@ -28,6 +28,7 @@ from testnet.network import LocalNetwork
 from testnet.purse import Purse
 from testnet.scrape import Scraper
 from testnet.senders import load_senders
+from testnet.treason import accused_in, operator_of
 
 LIAR = "node3"
 LOOK_EVERY = 0.01
@@ -39,7 +40,7 @@ HEIGHTS_TARGET = 2.0
 
 
 class Injection(NamedTuple):
-    """One lie. `known` in seconds; `blocks` from the block that it is about to the one that holds the evidence."""
+    """One lie. `known` in seconds; `blocks` from the block that it is about to the one that slashed and tombstoned."""
 
     behaviour: str
     known: float
@@ -53,26 +54,28 @@ def inject(behaviour: str) -> Injection:
         Refused: TIMED_OUT if it does not come about; NODE_DIED.
     """
     with running_network(senders=1, liars={LIAR: behaviour}) as network, Scraper() as scraper:
-        trio.run(pay, network)
+        operator = trio.run(pay, network)
         known_at = wait_until_known(network, scraper)
         lie = first_lie(network.log(network.member(LIAR)).read_text("utf-8", "replace"))
         if lie is None:
             raise Refused(Reason.INTERNAL, "there is evidence, but no lie in the liar's log")
-        blocks = block_with_evidence(network, lie.height) - lie.height
+        blocks = trio.run(slashed_in, network, operator, lie.height) - lie.height
         for member in network.members:
             network.stop(member.name, signal.SIGKILL)
         return Injection(behaviour, known_at - lie.at, blocks)
 
 
-async def pay(network: LocalNetwork) -> None:
-    """Submit payments until the liar must have had its turn to propose."""
+async def pay(network: LocalNetwork) -> str:
+    """Submit payments until the liar must have had its turn to propose; return the liar's operator."""
     (key,) = load_senders(network.root / "senders", 1)
-    async with AsyncClient(network.members[0].url) as client:
+    async with AsyncClient(network.members[0].url) as client, AsyncClient(network.member(LIAR).url) as liar:
+        operator = await operator_of(client, (await liar.ask(GetStatus())).validator or "")
         purse = Purse("payer", key, client)
         _, nonce = await purse.account()
         for number in range(len(network.members)):
             pay_one = message("token/transfer", Transfer(NATIVE, purse.address, Amount(1)))
             await purse.submit((await purse.signed_call(pay_one, nonce=nonce + number)).raw, wait="accepted")
+    return operator
 
 
 def wait_until_known(network: LocalNetwork, scraper: Scraper) -> float:
@@ -90,19 +93,20 @@ def wait_until_known(network: LocalNetwork, scraper: Scraper) -> float:
         time.sleep(LOOK_EVERY)
 
 
-def block_with_evidence(network: LocalNetwork, start: int) -> int:
-    """Return the first height above `start` whose block holds evidence."""
-    deadline = time.monotonic() + PATIENCE
-    height = start + 1
-    with Client(network.members[0].url) as client:
-        while time.monotonic() < deadline:
-            if int(client.ask(GetStatus()).height) < height:
-                time.sleep(LOOK_EVERY)
-            elif client.ask(GetBlock(height=str(height))).evidence:
-                return height
-            else:
-                height += 1
-    raise Refused(Reason.TIMED_OUT, f"no block above {start} holds evidence")
+async def slashed_in(network: LocalNetwork, operator: str, start: int) -> int:
+    """Return the first height above `start` whose block holds evidence, if the accused is tombstoned after it.
+
+    Raises:
+        Refused: TIMED_OUT; INTERNAL if it is not slashed.
+    """
+    async with AsyncClient(network.members[0].url) as client:
+        height = await accused_in(client, start)
+        answer = await client.ask(
+            QueryModule(name="slashing/info", parameters={"operator": operator}, height=str(height))
+        )
+    if not answer.value["tombstoned"]:
+        raise Refused(Reason.INTERNAL, f"block {height} accuses the liar and does not punish it")
+    return height
 
 
 def figures(done: list[Injection], failed: int) -> Iterator[Figure]:
@@ -116,8 +120,8 @@ def figures(done: list[Injection], failed: int) -> Iterator[Figure]:
         mine = [one.known for one in done if one.behaviour == behaviour]
         yield figure(f"evidence of {behaviour} slowest", max(mine, default=float("nan")), "s", None, f"{len(mine)}")
     blocks = [float(one.blocks) for one in done]
-    yield figure("evidence on chain after p99", percentile(blocks, 0.99), "blocks", HEIGHTS_TARGET, "reference: target")
-    yield figure("evidence on chain after, most", max(blocks, default=float("nan")), "blocks")
+    yield figure("evidence to slash p99", percentile(blocks, 0.99), "blocks", HEIGHTS_TARGET, "reference: target")
+    yield figure("evidence to slash, most", max(blocks, default=float("nan")), "blocks")
     yield figure("evidence injections failed", float(failed), "injections")
 
 
@@ -137,7 +141,7 @@ def main() -> int:
             print(f"{number + 1}/{given.injections} {behaviour}: {refused}", file=sys.stderr)
             continue
         done.append(one)
-        told = f"known after {one.known:.3f} s, on chain {one.blocks} blocks later"
+        told = f"known after {one.known:.3f} s, slashed {one.blocks} blocks later"
         print(f"{number + 1}/{given.injections} {behaviour}: {told}", file=sys.stderr)
     for line in json_lines(figures(done, failed)):
         print(line)
