@@ -9,10 +9,11 @@ Two processes on ::1 for each stack, with the same datagram size and the same ke
 
 A machine that others use too is never twice the same, so figures of different seconds are not compared. Both stacks
 live at once and take turns, a twentieth of a second each (A B, B A, ...); each pair of neighbouring slices gives one
-ratio; the ratio printed is the median of the pairs of several launches, `low` and `high` its quartiles. A pair in which
-a process had to wait for a processor measured other programs, and is left out; if that leaves too few, all count, and
-`undisturbed` says how many were good. `cpu` is processor time of both processes together, which depends less on what
-else the machine does. The reference of STOQ is the bare core (`bare.py`); the reference of that is py-libp2p's QUIC.
+ratio; the ratio printed is the median of the pairs of several launches, `low` and `high` its quartiles. One of a stack's
+two processes always has work, so together they use a processor or more; a pair in which a stack got less measured other
+programs, and is left out. If that leaves too few, all count: `undisturbed` says how many were good. `cpu` is processor
+time of both processes together, which depends less on what else the machine does. The reference of STOQ is the bare
+core (`bare.py`); the reference of that is py-libp2p's QUIC.
 
     python -m testnet.bench.stoq [MEGABYTES] [DATAGRAM_SIZE]
 """
@@ -44,8 +45,8 @@ SLICE: Final = 0.05
 SLICES: Final = 16
 """Undisturbed pairs of slices of each kind wanted from one launch; twice as many are tried at most."""
 LAUNCHES: Final = 3
-WAITED: Final = 0.1
-"""The part of a slice that its two processes together may have waited for a processor."""
+SHARE: Final = 0.9
+"""Processors that an undisturbed stack has at least: one of its two processes always has something to do."""
 ENOUGH: Final = 10
 """Undisturbed pairs of all launches that are enough for a median."""
 PART: Final = 256 << 10
@@ -136,12 +137,12 @@ class Slice:
     Attributes:
         rate: operations or MB a second.
         cpu: CPU seconds of both processes for each.
-        waited: the part of the time that they were ready to run and had no processor.
+        share: processors that they had, on average.
     """
 
     rate: float
     cpu: float
-    waited: float
+    share: float
 
 
 Pair = tuple[Slice, Slice]
@@ -149,8 +150,8 @@ Pair = tuple[Slice, Slice]
 
 
 def undisturbed(pairs: list[Pair]) -> list[Pair]:
-    """Return the pairs in which nobody waited for a processor."""
-    return [pair for pair in pairs if max(one.waited for one in pair) <= WAITED]
+    """Return the pairs in which no other program had the processor that was needed."""
+    return [pair for pair in pairs if min(one.share for one in pair) >= SHARE]
 
 
 def ready(port: int, peer: str = "") -> None:
@@ -163,12 +164,6 @@ def cpu_of(process: int) -> float:
     return time.clock_gettime(~process << 3 | 2)
 
 
-def waits_of(process: int) -> float:
-    """Return the seconds that a process's main thread was ready to run and had no processor (Linux)."""
-    with open(f"/proc/{process}/schedstat", encoding="ascii") as file:
-        return int(file.read().split()[1]) / 1e9
-
-
 async def take_turns(stack: str, core: CoreName, datagram_size: int, port: int, peer: str, server: int) -> None:
     """Be the client: run a slice for every line `[kind, amount]` on stdin and print its figures."""
     client = stoq_client(core, datagram_size, port, peer) if stack == "stoq" else bare_client(core, datagram_size, port)
@@ -176,13 +171,11 @@ async def take_turns(stack: str, core: CoreName, datagram_size: int, port: int, 
     async with client as asker:
         while line := await trio.to_thread.run_sync(sys.stdin.readline):
             kind, amount = json.loads(line)
-            waited, cpu = sum(map(waits_of, processes)), sum(map(cpu_of, processes))
-            start = time.perf_counter()
+            cpu, start = sum(map(cpu_of, processes)), time.perf_counter()
             done = await one_slice(asker, kind, amount)
             seconds = time.perf_counter() - start
             cpu = sum(map(cpu_of, processes)) - cpu
-            waited = sum(map(waits_of, processes)) - waited
-            print(json.dumps([done / seconds, cpu / done, waited / seconds]), flush=True)
+            print(json.dumps([done / seconds, cpu / done, cpu / seconds]), flush=True)
 
 
 async def one_slice(asker: Asker, kind: str, amount: float) -> float:

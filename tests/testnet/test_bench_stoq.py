@@ -1,13 +1,13 @@
 """How the STOQ measurement weighs its slices."""
 
 from p2p.config import CoreName
-from testnet.bench.stoq import ENOUGH, WAITED, Slice, figures, row, undisturbed
+from testnet.bench.stoq import ENOUGH, SHARE, Slice, figures, row, undisturbed
 
-QUIET = (Slice(100.0, 1e-6, 0.0), Slice(90.0, 2e-6, WAITED))
-BUSY = (Slice(100.0, 1e-6, 0.0), Slice(10.0, 3e-6, 0.5))
+QUIET = (Slice(100.0, 1e-6, 1.1), Slice(90.0, 2e-6, SHARE))
+BUSY = (Slice(100.0, 1e-6, 1.1), Slice(10.0, 3e-6, 0.5))
 
 
-def test_a_pair_counts_if_neither_stack_waited() -> None:
+def test_a_pair_counts_if_both_stacks_had_a_processor() -> None:
     assert undisturbed([QUIET, BUSY, QUIET[::-1], BUSY[::-1]]) == [QUIET, QUIET[::-1]]
 
 
