@@ -16,6 +16,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from apps.chain.records import load
+from apps.proofs.identity import credited
+from apps.proofs.records import FULL, epoch, halves
 from consensus.effects import Step
 from crypto.errors import Reason, Refused
 from node.api.server import bind_socket
@@ -44,6 +47,7 @@ class NodeCollector(Collector):
         """Return every family with its present value."""
         yield from self._state()
         yield from self._consensus()
+        yield from self._proofs()
         yield from self._transactions()
         yield from self._caches()
         yield from self._peers()
@@ -74,6 +78,17 @@ class NodeCollector(Collector):
         pool = self._core.agreement.pool
         yield CounterMetricFamily("nexus_evidence", "Proofs of double signing learned.", value=pool.known)
         yield GaugeMetricFamily("nexus_evidence_pending", "Proofs of double signing not on chain yet.", len(pool))
+
+    def _proofs(self) -> Iterator[Metric]:
+        state, own = self._core.chain.store, self._core.agreement.own_address
+        now, busy = epoch(state), load(state)
+        yield GaugeMetricFamily("nexus_epoch", "Number of the epoch of the next block.", now.number)
+        yield GaugeMetricFamily("nexus_epoch_weak", "1 if its beacon is not from the delay function.", int(now.weak))
+        yield GaugeMetricFamily("nexus_difficulty", "Leading zero bits asked of a transaction.", busy.difficulty)
+        yield GaugeMetricFamily("nexus_average_gas", "Gas wanted of a block, averaged.", busy.average)
+        if own is not None:
+            share = halves(state, credited(state, own)) / FULL
+            yield GaugeMetricFamily("nexus_proofs_share", "Share of our stake that our proofs let vote.", share)
 
     def _transactions(self) -> Iterator[Metric]:
         mempool, admission = self._core.mempool, self._core.admission

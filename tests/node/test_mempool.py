@@ -76,6 +76,34 @@ def test_first_come_first_served_within_a_class_of_fees() -> None:
     assert order(pool(first, second, dear)) == [dear, first, second]
 
 
+def duty(sender: int, nonce: int, fee: int = 0, name: bytes = b"proofs/work") -> Entry:
+    return Entry(call(sender, nonce, fee), GAS, (b"key",), address(sender) + name)
+
+
+def test_exempt_calls_come_first_and_are_never_pushed_out() -> None:
+    dear = transfer(1, fee=2**40)
+    mempool = pool(dear, limits=Limits(transactions=3))
+    for sender in (5, 6):
+        mempool.add(duty(sender, 0))
+    assert [one.decoded for one in mempool.candidates()][2:] == [dear]
+    assert reason(mempool, transfer(2, fee=1000)) is Reason.MEMPOOL_FULL
+    assert [removed.entry.decoded for removed in mempool.add(entry(transfer(3, fee=2**42)))] == [dear]
+    assert sum(bool(one.exempt) for one in mempool.candidates()) == 2
+
+
+def test_one_exempt_call_of_a_validator_and_kind_waits_at_a_time() -> None:
+    mempool = pool()
+    mempool.add(duty(5, 0))
+    mempool.add(duty(5, 1, name=b"proofs/space"))
+    with pytest.raises(Refused) as caught:
+        mempool.add(duty(5, 2))
+    assert caught.value.reason is Reason.CONFLICT
+    assert len(mempool) == 2
+    mempool.remove(duty(5, 0).wtxid)
+    mempool.add(duty(5, 2))
+    assert len(mempool) == 2
+
+
 def test_calls_of_an_account_come_by_nonce_whatever_they_pay() -> None:
     late, early = call(1, 1, fee=8000), call(1, 0, fee=1000)
     assert order(pool(late, early)) == [early, late]

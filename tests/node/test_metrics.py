@@ -36,6 +36,8 @@ async def test_the_names_are_there_and_count(tmp_path: Path) -> None:
         await until(lambda: node.core.chain.height == 2)
         after = await scrape(port)
         assert after["block_processing_time_count"] == after["nexus_blocks_total"] == after["nexus_height"] == 2
+        assert (after["nexus_epoch"], after["nexus_epoch_weak"], after["nexus_difficulty"]) == (0, 1, 0)
+        assert after["nexus_proofs_share"] == 1
         assert after["nexus_transactions_total"] == 1
         assert after["transaction_throughput"] == 0.1
         assert after["nexus_refusals_total[malformed]"] == 2

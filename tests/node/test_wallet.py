@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from apps.token.messages import Burn, Transfer
@@ -18,6 +19,7 @@ from node.wallet import (
     call,
     draft_call,
     draft_transfer,
+    find_work,
     finish,
     joint_witness,
     least_fee,
@@ -30,6 +32,7 @@ from node.wallet import (
     transfer,
     witness,
 )
+from state.encoding import encode
 from state.params import ChainParams
 from state.transaction import Call, Coin, Message, OutPoint, decode_transaction, work_digest
 from state.transaction import Transfer as TransferPayload
@@ -128,6 +131,38 @@ def test_hashcash_is_found() -> None:
     signed = call(point, ME, KEY, 0, [message("token/burn", Burn(GOLD, Amount(1)))])
     _check(signed.raw, (KEY.public_key,), point)
     assert meets(work_digest(decode_transaction(signed.raw).transaction.body), 6)
+
+
+def test_the_first_nonce_that_reaches_the_difficulty_is_found_and_progress_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("node.wallet.WORK_REPORTED", 64)
+    body = draft_call(POINT, ME, 0, [message("token/burn", Burn(GOLD, Amount(1)))]).body
+    told: list[int] = []
+    found = find_work(body, 9, told.append)
+    assert found == msgspec.structs.replace(body, work=found.work)
+    digests = (work_digest(encode(msgspec.structs.replace(body, work=work))) for work in range(found.work + 1))
+    assert [meets(digest, 9) for digest in digests] == [False] * found.work + [True]
+    assert told == list(range(64, found.work + 1, 64))
+    assert find_work(body, 0, told.append) is body
+
+
+def test_a_sponsor_signs_too_and_is_named() -> None:
+    key = SecretKey.generate()
+    sponsor = Account(Address(key.address), key.public_key)
+    draft = draft_call(POINT, ME, 0, [message("token/burn", Burn(GOLD, Amount(1)))], sponsor=sponsor)
+    assert draft.body.sponsor == sponsor.address and draft.accounts == (ME, sponsor)
+    signed = sign_draft(draft, {ME.address: KEY, sponsor.address: key})
+    decoded = decode_transaction(signed.raw)
+    keys = {ME.address: KEY.public_key, sponsor.address: key.public_key}
+    _check(signed.raw, tuple(keys[signer] for signer in decoded.signers))
+    own = draft_call(POINT, ME, 0, [message("token/burn", Burn(GOLD, Amount(1)))], sponsor=ME)
+    assert own.accounts == (ME,) and own.body.sponsor == ME.address
+    paid = draft_transfer(POINT, [ME], [_coin(1_000_000, 0)], [Coin(NATIVE, BOB, Amount(5))], sponsor=sponsor)
+    assert paid.accounts == (ME, sponsor)
+    with pytest.raises(Refused) as caught:
+        sign_draft(paid, {ME.address: KEY})
+    assert caught.value.reason is Reason.MISSING_SIGNATURE
 
 
 def test_members_of_a_joint_account_sign_one_after_the_other() -> None:
