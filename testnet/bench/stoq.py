@@ -9,11 +9,11 @@ Two processes on ::1 for each stack, with the same datagram size and the same ke
 
 A machine that others use too is never twice the same, so figures of different seconds are not compared. Both stacks
 live at once and take turns, a twentieth of a second each (A B, B A, ...); each pair of neighbouring slices gives one
-ratio; the ratio printed is the median of the pairs of several launches, `low` and `high` its quartiles. One of a stack's
-two processes always has work, so together they use a processor or more; a pair in which a stack got less measured other
-programs, and is left out. If that leaves too few, all count: `undisturbed` says how many were good. `cpu` is processor
-time of both processes together, which depends less on what else the machine does. The reference of STOQ is the bare
-core (`bare.py`); the reference of that is py-libp2p's QUIC.
+ratio; the ratio printed is the median of the pairs of several launches, `low` and `high` its quartiles. One of the two
+processes of a stack always has work, so together they use a processor or more; a pair in which a stack got less
+measured other programs, and is left out. If that leaves too few, all count: `undisturbed` says how many were good.
+`cpu` is processor time of both processes together, which depends less on what else the machine does. The reference of
+STOQ is the bare core (`bare.py`); the reference of that is py-libp2p's QUIC.
 
     python -m testnet.bench.stoq [MEGABYTES] [DATAGRAM_SIZE]
 """
