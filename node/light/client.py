@@ -31,6 +31,7 @@ from node.light.roots import (
 )
 from node.light.source import (
     Source,
+    blaming,
     drive,
     fetch_genesis,
     fetch_headers,
@@ -103,7 +104,8 @@ async def fetch_start(root: Root, around: Surroundings) -> Start:
         chain_id = check_identity(root, block)
         raw = await fetch_genesis(around.primary)
         genesis = trusted_genesis(raw, chain_id)
-    params = check_root(root, block, genesis, around.clock(), around.verifier)
+    with blaming(around.primary):
+        params = check_root(root, block, genesis, around.clock(), around.verifier)
     for witness in around.witnesses:
         try:
             theirs = await fetch_light_block(witness, root.height)
@@ -210,7 +212,8 @@ class LightClient:
         block = await fetch_light_block(self.around.primary, height)
         if block.header != header:
             raise Refused(Reason.BAD_HEADER, f"{self.around.primary.url} has another block {height} than is proven")
-        check_light_block(block, self.params.chain_id, self.around.verifier)
+        with blaming(self.around.primary):
+            check_light_block(block, self.params.chain_id, self.around.verifier)
         return block
 
     async def _check_known(self, target: Header) -> None:
@@ -241,7 +244,8 @@ class LightClient:
             self.around.tell(f"header {wanted}")
             return await fetch(wanted)
 
-        way = await drive(skip(trusted, height, now, self.params, self.around.verifier), told)
+        with blaming(self.around.primary):
+            way = await drive(skip(trusted, height, now, self.params, self.around.verifier), told)
         await self._confirm((trusted, *way))
         for block in way:
             self._store.add(block)
@@ -264,7 +268,8 @@ class LightClient:
             count = run_length(waiting)
             run, waiting = waiting[:count], waiting[count:]
             last = await fetch_light_block(self.around.primary, run[-1].height)
-            verify_run(trusted, run, last, self.params, self.around.verifier)
+            with blaming(self.around.primary):
+                verify_run(trusted, run, last, self.params, self.around.verifier)
             trusted = last
         if trusted is not self.newest:
             if trusted.header.time > self.around.clock() + self.params.clock_drift:
@@ -306,7 +311,8 @@ class LightClient:
         """Return headers of falling heights from a verified one down to `first`. Raises Refused(BAD_HEADER)."""
         found = await fetch_headers(self.around.primary, first, Height(last.height - 1))
         falling = found[::-1]
-        check_earlier(last, falling)
+        with blaming(self.around.primary):
+            check_earlier(last, falling)
         return (last, *falling)
 
     # ---- witnesses

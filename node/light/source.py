@@ -1,7 +1,8 @@
 """Nodes that a light client asks. None is trusted: what they say is decoded strictly, and checked by the caller."""
 
-from collections.abc import Awaitable, Callable, Generator
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol, TypeVar
 
 from consensus.light import LightBlock, light_block_codec
 from consensus.types import Header, header_codec
@@ -73,6 +74,29 @@ async def fetch_genesis(source: Source) -> bytes:
     """Return a node's genesis document in canonical bytes, unchecked."""
     return (await source.ask(GetGenesis())).raw
 
+
+@contextmanager
+def blaming(source: Source) -> Iterator[None]:
+    """Say in a refusal of what a node sent which node that was, and what to do."""
+    try:
+        yield
+    except Refused as refused:
+        if refused.reason is Reason.BAD_TIME:
+            raise Refused(
+                refused.reason, f"{source.url} sent a header that does not fit this machine's clock or the headers "
+                f"before ({refused.detail}): check the clock, then ask another node",
+            ) from None
+        if refused.reason not in _FAULTS:
+            raise
+        raise Refused(
+            refused.reason, f"{source.url} sent a header that does not hold ({refused.detail}); ask another node"
+        ) from None
+
+
+_FAULTS: Final = frozenset({
+    Reason.BAD_HEADER, Reason.BAD_COMMIT, Reason.BAD_SIGNATURE, Reason.UNTRUSTED, Reason.MALFORMED,
+    Reason.NOT_CANONICAL, Reason.TOO_LARGE,
+})
 
 Fetch = Callable[[Height], Awaitable[LightBlock]]
 """Gets the light block of a height from somewhere, unchecked."""
