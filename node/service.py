@@ -13,6 +13,8 @@ import trio
 
 from apps.chain.accusations import check_accusation
 from apps.chain.records import is_recorded, load, offence_id, validators_at
+from apps.execution import simulate
+from apps.module import draft_after
 from apps.receipts import ReceiptProof, prove_receipt
 from apps.registry import answer_query
 from consensus.effects import Step
@@ -150,6 +152,16 @@ class NodeService:
             mempool_bytes=self._core.mempool.bytes, started_at=self._started_at,
             difficulty=load(self.chain.store).difficulty,
         )
+
+    def simulate(self, raw: bytes) -> Receipt:
+        """Return the receipt that a transaction would get alone in the next block, whatever its signatures are.
+
+        Raises:
+            Refused: any reason of validity but BAD_SIGNATURE.
+        """
+        tip = self.chain.tip
+        draft = draft_after(tip, tip.time + 1, tip.validators.validators[0].address)
+        return simulate(self.chain.store, draft, decode_transaction(raw))
 
     def peers(self) -> tuple[PeerInfo, ...]:
         """Return the live connections."""

@@ -263,11 +263,7 @@ def _size(point: ChainPoint, payload: Payload, accounts: Sequence[Account], spon
     """Return the wire bytes that the signed transaction will have at most."""
     dummy = _body(point, payload, _DUMMY_FEE, sponsor)
     body = msgspec.structs.replace(dummy, work=2**63 - 1 if point.difficulty else 0)
-    witnesses = tuple(
-        Witness(account.address, account.revealed, bytes(expected_signature_size(account.public_key)))
-        for account in accounts
-    )
-    return len(assemble(body, witnesses))
+    return len(assemble(body, _dummies(accounts)))
 
 
 def find_work(body: Body, difficulty: int, progress: Progress = no_progress) -> Body:
@@ -297,6 +293,18 @@ def find_work(body: Body, difficulty: int, progress: Progress = no_progress) -> 
 
 
 # ---- signing
+
+
+def unsigned(draft: Draft) -> bytes:
+    """Return the wire bytes of a draft with empty bytes in place of signatures, of the right size: to simulate it."""
+    return assemble(draft.body, _dummies(draft.accounts))
+
+
+def _dummies(accounts: Sequence[Account]) -> tuple[Witness, ...]:
+    return tuple(
+        Witness(account.address, account.revealed, bytes(expected_signature_size(account.public_key)))
+        for account in accounts
+    )
 
 
 def witness(body: Body, account: Account, key: SecretKey) -> Witness:

@@ -120,6 +120,11 @@ async def _settled(service: NodeService, result: shapes.Submission, deadline: fl
     return shapes.Submission(txid=result.txid, reason="", detail="", receipt=views.receipt_view(receipt))
 
 
+def simulate(service: NodeService, ask: methods.Simulate) -> shapes.ReceiptView:
+    """Answer `simulate`."""
+    return views.receipt_view(service.simulate(ask.transaction))
+
+
 def report_evidence(service: NodeService, ask: methods.ReportEvidence) -> shapes.Reported:
     """Answer `report_evidence`."""
     evidence = _evidence_codec.decode(ask.evidence)
@@ -205,8 +210,8 @@ def from_state(service: NodeService, method: methods.Method, ask: Any) -> Any:
 Answer = Callable[[NodeService, Any], Any]
 
 _SYNCHRONOUS: Final[tuple[Answer, ...]] = (
-    status, genesis, peers, mempool, block, header, headers, commit, light_block, report_evidence, transaction, receipt,
-    outputs, transactions_of, proof,
+    status, genesis, peers, mempool, block, header, headers, commit, light_block, simulate, report_evidence,
+    transaction, receipt, outputs, transactions_of, proof,
 )
 ANSWERS: Final[dict[str, Answer]] = {function.__name__: function for function in _SYNCHRONOUS}
 

@@ -96,6 +96,12 @@ class Submit(Ask[shapes.Submitted], frozen=True):
     timeout: Annotated[int, Meta(ge=1, le=120_000)] = 15_000
 
 
+class Simulate(Ask[shapes.ReceiptView], frozen=True):
+    """What would become of a transaction alone in the next block. Its signatures may be any bytes; it is not kept."""
+
+    transaction: Annotated[bytes, Meta(min_length=1)]
+
+
 class ReportEvidence(Ask[shapes.Reported], frozen=True):
     """Hand in proof that a validator broke the rules (consensus.types.Evidence, canonical bytes)."""
 
@@ -220,6 +226,7 @@ METHODS: Final = (
     _get("commit", GetCommit, shapes.CommitView, "/v1/blocks/{height}/commit"),
     _get("light_block", GetLightBlock, shapes.LightBlockView, "/v1/blocks/{height}/light"),
     Method("submit", Submit, shapes.Submitted, "POST", "/v1/transactions"),
+    Method("simulate", Simulate, shapes.ReceiptView, "POST", "/v1/simulate"),
     Method("report_evidence", ReportEvidence, shapes.Reported, "POST", "/v1/evidence"),
     _get("transaction", GetTransaction, shapes.TransactionView, "/v1/transactions/{txid}"),
     _get("receipt", GetReceipt, shapes.ReceiptAnswer, "/v1/transactions/{txid}/receipt"),

@@ -45,7 +45,8 @@ def status_view(status: NodeStatus, power: int) -> shapes.Status:
         step=status.step.name, catching_up=status.catching_up,
         validator=None if status.validator is None else encode_address(status.validator),
         voting_power=Decimal(power), peers=status.peers, mempool_transactions=status.mempool_transactions,
-        mempool_bytes=Decimal(status.mempool_bytes), started_at=Decimal(status.started_at), difficulty=status.difficulty,
+        mempool_bytes=Decimal(status.mempool_bytes), started_at=Decimal(status.started_at),
+        difficulty=status.difficulty,
     )
 
 

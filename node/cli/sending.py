@@ -12,7 +12,8 @@ from crypto.address import encode_address
 from crypto.errors import Reason, Refused
 from crypto.schemes import Scheme, multisig_members
 from node.amounts import format_amount
-from node.api.shapes import Submission
+from node.api.methods import Simulate
+from node.api.shapes import ReceiptView
 from node.cli.accounts import account_of, address_named, amount_of, chain_point, coins_of, native_amount
 from node.cli.passwords import PasswordFile, read_password
 from node.cli.progress import hashcash
@@ -29,6 +30,7 @@ from node.wallet import (
     joint_witness,
     partial_signature,
     sign_draft,
+    unsigned,
 )
 from state.encoding import encode
 from state.transaction import Message, Output, body_codec
@@ -91,6 +93,8 @@ _FAMILY: Final = {
         "--wait/--no-wait", help="Wait until it is in a block.", rich_help_panel="Sending")], True),
     "timeout": option("timeout", Annotated[float, typer.Option(
         min=0.1, max=120, help="Seconds to wait.", rich_help_panel="Sending")], 30.0),
+    "dry_run": option("dry_run", Annotated[bool, typer.Option(
+        "--dry-run", help="Show what would become of it, and send nothing.", rich_help_panel="Sending")], False),
     "password_file": option("password_file", PasswordFile, None),
     "draft": option("draft", Annotated[Path | None, typer.Option(
         help="Write an unsigned draft here, for a multi-signature account.", rich_help_panel="Sending")], None),
@@ -110,6 +114,9 @@ def _send(build: Build, session: Session, shared: Mapping[str, Any], values: Map
         parts = build(Sending(session, client, entry), **values)
         sponsor = store.entry(shared["sponsor"]) if shared["sponsor"] else None
         draft = _draft(session, client, entry, parts, shared["gas"] or None, fee, sponsor)
+        if shared["dry_run"]:
+            show_outcome(session, client.ask(Simulate(transaction=unsigned(draft))), draft.body.fee, "would succeed")
+            return
         if shared["draft"] is not None:
             save_draft(shared["draft"], DraftFile(
                 _DRAFT_FORMAT, encode_address(entry.address), entry.public_key, draft.accounts[0].registered,
@@ -152,18 +159,23 @@ def submit(session: Session, client: Client, raw: bytes, fee: int, *, wait: bool
         Refused: why it was not accepted, or, in a block, why it failed.
     """
     result = client.submit_one(raw, wait="committed" if wait else "accepted", timeout=timeout)
-    session.show(_outcome(result, fee))
-    if result.receipt is not None and result.receipt.reason:
-        raise Refused(Reason(result.receipt.reason), result.receipt.detail)
-
-
-def _outcome(result: Submission, fee: int) -> dict[str, Any]:
-    shown: dict[str, Any] = {"txid": result.txid, "fee": format_amount(fee)}
     if result.receipt is None:
-        return {**shown, "status": "accepted"}
-    receipt = result.receipt
+        session.show({"txid": result.txid, "fee": format_amount(fee), "status": "accepted"})
+    else:
+        show_outcome(session, result.receipt, fee, "committed")
+
+
+def show_outcome(session: Session, receipt: ReceiptView, fee: int, success: str) -> None:
+    """Show how a transaction ended; `success` names a good end. Raises Refused with the reason of a bad one."""
+    session.show(_outcome(receipt, fee, success))
+    if receipt.reason:
+        raise Refused(Reason(receipt.reason), receipt.detail)
+
+
+def _outcome(receipt: ReceiptView, fee: int, success: str) -> dict[str, Any]:
     return {
-        **shown, "status": "failed" if receipt.reason else "committed", "height": str(int(receipt.height)),
+        "txid": receipt.txid, "fee": format_amount(fee), "status": "failed" if receipt.reason else success,
+        "height": str(int(receipt.height)),
         "gas_used": str(int(receipt.gas_used)),
         "events": [{"name": event.name, **dict(event.attributes)} for event in receipt.events],
     }  # fmt: skip

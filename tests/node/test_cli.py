@@ -215,6 +215,20 @@ def test_a_validator_is_recovered_from_its_words(tmp_path: Path) -> None:
     assert not any(word in path.read_bytes() for path in (tmp_path / "a" / "keys").glob("*.json"))
 
 
+async def test_a_dry_run_tells_the_outcome_and_sends_nothing(tmp_path: Path) -> None:
+    async with desk(tmp_path) as run:
+        await run("keys", "add", "bob", "--key-cost", "quick")
+        words = ("tx", "transfer", "bob", "5nxs", "--from", "operator")
+        told = (await run(*words, "--dry-run")).value
+        assert told["status"] == "would succeed" and told["events"][0]["name"] == "token/transfer"
+        assert (await run("query", "balance", "bob")).value["amount"] == "0"
+        done = (await run(*words)).value
+        assert (done["status"], done["gas_used"], done["fee"]) == ("committed", told["gas_used"], told["fee"])
+        much = ("tx", "transfer", "bob", "999999999999nxs", "--from", "operator", "--dry-run")
+        assert (await run(*much)).reason == Reason.INSUFFICIENT_FUNDS
+        assert (await run("tx", "send", "operator", "1nxs", "--from", "bob", "--dry-run")).code == 1
+
+
 async def test_an_operator_plans_an_upgrade_and_takes_it_back(tmp_path: Path) -> None:
     async with desk(tmp_path) as run:
         plan = ("upgrade", "plan", "2", "--height", "500", "--name", "nexus 2.0")

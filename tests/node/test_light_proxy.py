@@ -110,6 +110,7 @@ async def test_what_cannot_be_verified_is_refused_by_name(tmp_path: Path) -> Non
         unprovable: list[methods.Ask[Any]] = [
             methods.GetPeers(), methods.GetMempool(), methods.GetBlock(height="1"), methods.GetOutputs(address=who),
             methods.GetTransactionsOf(address=who), methods.ReportEvidence(evidence=b"x"),
+            methods.Simulate(transaction=b"x"),
         ]
         for question in unprovable:
             with pytest.raises(Refused) as caught:
