@@ -19,8 +19,9 @@ import msgspec
 import structlog
 
 from apps.token.messages import Transfer
-from consensus.types import Proposal, Vote
+from consensus.types import Proposal, Vote, VoteKind, vote_sign_bytes
 from crypto.errors import Refused
+from crypto.schemes import address_of
 from node.actions import Action, Publish, Send, SendAll
 from node.config import load_config, make_config, save_config
 from node.consensus_log import DiskLog
@@ -32,19 +33,22 @@ from node.node import load_genesis, load_keys
 from node.wallet import ChainPoint, call, message
 from p2p.network import Channel
 from p2p.wire import ProposalMessage, VoteMessage, consensus_message_codec
+from state.encoding import encode
 from state.genesis import genesis_hash
 from state.genesis_json import genesis_to_json
 from state.leveldb import LevelDB
 from state.transaction import decode_transaction
-from state.types import NATIVE, Address, Amount, BlockId, Height
+from state.types import NATIVE, Address, Amount, BlockId, Height, Round
 from tests.crashes.disk import CountingDisk
 from tests.node.lab import Lab
-from tests.node.world import Machine, World
+from tests.node.world import Machine, World, fake_signature
 
 WAVES: Final = 3
 """Payments in the first life, one after the other."""
 LATER: Final = 3_600_000
 """ms between two lives."""
+LIES: Final = (BlockId(b"\x01" * 32), BlockId(b"\x02" * 32))
+"""What the validator without a machine votes for."""
 BOB: Final = Address(b"\x07" * 32)
 
 
@@ -99,8 +103,11 @@ class Story:
 
 @cache
 def lab(size: int) -> Lab:
-    """Return the keys and genesis of a network; the same for all lives of this process's children."""
-    return Lab(Path(os.devnull), size=size)
+    """Return the keys and genesis of a network; the same for all lives of this process's children.
+
+    Several machines have one validator more beside them, which never answers and signs two votes at the beginning.
+    """
+    return Lab(Path(os.devnull), size=size if size == 1 else size + 1)
 
 
 @cache
@@ -154,7 +161,7 @@ class Life:
     def __init__(self, folder: Path, size: int, number: int) -> None:
         self.folder = folder
         self.size = size
-        self.world = World(lab(size).genesis, [key.public_key for key in lab(size).consensus_keys])
+        self.world = World(lab(size).genesis, [key.public_key for key in lab(size).consensus_keys[:size]])
         self.world.now += number * LATER
         self.world._signatures = count(number * 10**6)
         self.world.on_action = self._note
@@ -183,6 +190,18 @@ class Life:
             self.world.start(machine)
             tip = machine.core.chain.tip
             self.tell(Stood(index, tip.height, tip.block_id, tip.state_root))
+
+    def lie(self) -> None:
+        """Let the validator without a machine prevote for two blocks: evidence that every machine writes down."""
+        key = lab(self.size).consensus_keys[-1].public_key
+        first = self.world.machines[0]
+        tip = first.core.chain.tip
+        index = tip.validators.index_of(Address(address_of(key)))
+        assert index is not None
+        for block_id in LIES:
+            message = vote_sign_bytes(tip.chain_id, VoteKind.PREVOTE, Height(1), Round(0), block_id)
+            vote = Vote(VoteKind.PREVOTE, Height(1), Round(0), block_id, index, fake_signature(key, message))
+            self.world.hear(first, self.world.machines[1], encode(VoteMessage(vote)))
 
     def pay(self, raws: Sequence[bytes]) -> None:
         """Submit payments one after the other, each final on all machines before the next."""
@@ -235,6 +254,8 @@ def first_life(folder: Path, size: int, die_at: int, counted: Sequence[str]) -> 
         disk = CountingDisk([folder / name for name in counted], die_at, folder / "death")
         disk.install()
         life.begin()
+        if size > 1:
+            life.lie()
         life.pay(payments(size)[:WAVES])
         life.tell(Ended(disk.points))
 
@@ -276,6 +297,8 @@ def check_story(story: Story, expected: dict[int, Committed], damaged: Collectio
         match line:
             case Said(frame):
                 one = _message(frame)
+                if isinstance(one, Vote) and one.block_id in LIES:
+                    continue
                 assert said.setdefault(_place(one), one) == one, f"two things were signed at {_place(one)}"
             case Stood(machine, height, block_id, root):
                 assert machine in damaged or height >= acknowledged[machine], f"machine {machine} lost a block"

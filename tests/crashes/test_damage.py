@@ -8,7 +8,7 @@ from crypto.errors import Reason, Refused
 from node.remedies import REMEDIES, advised
 from tests.crashes.damage import cut_log, run
 
-RUNS = int(os.environ.get("NEXUS_DAMAGE_RUNS", "60"))
+RUNS = int(os.environ.get("NEXUS_DAMAGE_RUNS", "40"))
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 
 from tests.crashes.points import FOUR, SOLO, Scenario, run, undisturbed
 
-SHARE: Final = int(os.environ.get("NEXUS_CRASH_SHARE", "9"))
+SHARE: Final = int(os.environ.get("NEXUS_CRASH_SHARE", "20"))
 """Every so many points are tried; 1 tries all."""
 
 

@@ -189,6 +189,10 @@ class World:
         self._do(machine, machine.logic.transactions(raws, PeerId(b""), ticket, self.now))
         return self.results[ticket]
 
+    def hear(self, machine: Machine, sender: Machine, frame: bytes) -> None:
+        """Hand a CONSENSUS frame to a machine as if another had sent it."""
+        self._do(machine, machine.logic.consensus_frame(sender.name, frame, self.now))
+
     def receive(self, machine: Machine, sender: Machine, raws: list[bytes]) -> None:
         """Hand transactions to a machine as if another had sent them."""
         self._do(machine, machine.logic.transactions(raws, sender.name, 0, self.now))
