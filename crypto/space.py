@@ -55,7 +55,7 @@ def check_space(plot: bytes, k: int, challenge: bytes, proof: bytes) -> None:
         raise Refused(Reason.BAD_SPACE, f"a proof of k = {k} has {proof_size(k)} bytes, not {len(proof)}")
     try:
         good = _verifier.validate_proof(plot, k, challenge, proof)
-    except (RuntimeError, ValueError):
+    except (RuntimeError, ValueError, IndexError, OverflowError):
         good = None
     if not good:
         raise Refused(Reason.BAD_SPACE, "the proof does not answer the challenge")

@@ -50,7 +50,7 @@ def check_time(challenge: bytes, bits: int, iterations: int, output: bytes, proo
         discriminant = chiavdf.create_discriminant(challenge, bits)
         chiavdf.bqfc_deserialize(discriminant, output, True)
         good = chiavdf.verify_wesolowski(discriminant, GENERATOR, output, proof, iterations)
-    except (RuntimeError, ValueError):
+    except (RuntimeError, ValueError, IndexError, OverflowError):
         good = False
     if not good:
         raise Refused(Reason.BAD_TIME_PROOF, "the proof does not hold for this output")

@@ -5,11 +5,12 @@ from typing import Annotated, Any
 import trio
 import typer
 
-from apps.proofs.messages import CHALLENGES, NEEDED, Proof, Space
+from apps.proofs.messages import CHALLENGES, NEEDED, Proof, Space, Time
 from crypto.address import encode_address
 from crypto.errors import Reason, Refused
 from crypto.schemes import address_of
 from crypto.space import MAX_K, MIN_K
+from crypto.vdf import time_challenge
 from node.api.methods import GetStatus, GetValidators, QueryModule
 from node.cli.accounts import address_named
 from node.cli.passwords import PasswordFile, read_password
@@ -21,6 +22,8 @@ from node.home import Home, open_home
 from node.keystore import CONSENSUS_KEY, Keystore, is_sealed, load_node_key
 from node.node import load_genesis
 from node.proving.plots import Plot, answer_challenges, find_plots, make_plot, plot_of
+from node.proving.tasks import run_job
+from node.proving.worker import TimeJob
 from node.wallet import message
 from state.genesis import Genesis, genesis_hash
 from state.transaction import Message
@@ -158,6 +161,20 @@ def space(
     answer = trio.run(answer_challenges, plots[0], bytes.fromhex(epoch["beacon"]), CHALLENGES, NEEDED)
     proven = tuple(Proof(number, proof) for number, proof in answer.proofs)
     return [message("proofs/space", Space(int(epoch["number"]), plots[0].index, plots[0].k, proven))]
+
+
+def time(sending: Sending) -> list[Message]:
+    """Evaluate the delay function and show its output, from which the next epoch's beacon is made. Anybody may."""
+    client = sending.client
+    asked, epoch = _ask(client, "proofs/params"), _ask(client, "proofs/epoch")
+    if epoch["next_beacon"]:
+        raise Refused(Reason.ALREADY_GIVEN, f"the beacon after epoch {epoch['number']} is known")
+    number, seed = int(epoch["number"]), bytes.fromhex(epoch["seed"] or client.ask(GetStatus()).block_id)
+    job = TimeJob(time_challenge(_chain_id(client), number, seed), int(asked["vdf_bits"]), int(asked["vdf_iterations"]))
+    if not job.iterations:
+        raise Refused(Reason.NOT_ASKED, "the chain asks for no proof of time")
+    result = trio.run(run_job, job)
+    return [message("proofs/time", Time(number, result.output, result.proof))]
 
 
 def _account(session: Session, text: str) -> Address:

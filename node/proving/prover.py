@@ -202,7 +202,7 @@ class Prover:
                     await self._service.submit(signed.raw)
                 receipt = await self._service.wait_committed(signed.txid, COMMIT_TIMEOUT)
             except Refused as refused:
-                if refused.reason.permanent:
+                if refused.reason.permanent or refused.reason is Reason.INSUFFICIENT_FEE_FUNDS:
                     raise
                 _log.debug("proof waits", kind=kind, reason=refused.reason.value, detail=refused.detail)
             else:

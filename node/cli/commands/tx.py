@@ -37,6 +37,7 @@ from state.types import Height
 
 app = typer.Typer(no_args_is_help=True)
 transaction(app)(proving.space)
+transaction(app)(proving.time)
 app.add_typer(upgrading.app, name="upgrade", help="Decide on the next protocol version.")
 
 To = Annotated[str, typer.Argument(help="nx1... or the name of a stored key.")]
