@@ -111,6 +111,8 @@ class World:
     params: ChainParams = field(default_factory=ChainParams)
     security: SecurityParams | None = None
     staking: StakingParams | None = None
+    names: tuple[str, ...] = ("alice", "bob", "carol", "issuer")
+    """Accounts with START unxs each."""
     more: tuple[Output, ...] = ()  # Memos and States at (CHAIN, index)
     records: Records = field(default_factory=Records)
     height: int = 0
@@ -121,7 +123,7 @@ class World:
     epoch_length: int = 600
 
     def __post_init__(self) -> None:
-        names = ("alice", "bob", "carol", "issuer")
+        names = self.names
         self.take(init_genesis(
             make_genesis(names, self.params, self.proofs, self.epoch_length, self.security, self.staking)
         ))
