@@ -20,6 +20,7 @@ from consensus.types import Commit, Header, ValidatorSet, VoteKind, vote_sign_by
 from crypto.errors import Reason, Refused
 from state.encoding import Codec, Record
 from state.types import ChainId, Height
+from state.version import SUPPORTED_VERSIONS, check_known
 
 MAX_LIGHT_BLOCK: Final = 4 << 20
 
@@ -49,12 +50,14 @@ class TrustParams:
         trust_period: ms for which a verified header may vouch for another; at most the unbonding period.
         clock_drift: ms by which a header may be ahead of our clock.
         trust_level: least fraction of trusted power, exceeded, for skipping; between 1/3 and 1.
+        versions: protocol versions whose headers are understood; the chain may change between them.
     """
 
     chain_id: ChainId
     trust_period: int
     clock_drift: int = 10_000
     trust_level: tuple[int, int] = (1, 3)
+    versions: tuple[int, ...] = SUPPORTED_VERSIONS
 
     def __post_init__(self) -> None:
         part, whole = self.trust_level
@@ -100,7 +103,7 @@ def verify_from(
     adjacent = new.height == trusted.height + 1
     if adjacent and new.header.validators_hash != trusted.next_validators_hash:
         raise Refused(Reason.BAD_HEADER, "the validators are not those that the trusted header names")
-    check_light_block(new, params.chain_id, verifier)
+    check_light_block(new, params.chain_id, verifier, params.versions)
     if adjacent:
         if new.header.previous != trusted.block_id:
             raise Refused(Reason.BAD_HEADER, "the header does not follow the trusted one")
@@ -108,12 +111,15 @@ def verify_from(
         _check_overlap(validators, new, params, verifier)
 
 
-def check_light_block(block: LightBlock, chain_id: ChainId, verifier: Verifier) -> None:
+def check_light_block(
+    block: LightBlock, chain_id: ChainId, verifier: Verifier, versions: tuple[int, ...] = SUPPORTED_VERSIONS
+) -> None:
     """Check that the three parts belong together: the set is the header's, and more than 2/3 of it signed.
 
     Raises:
-        Refused: WRONG_CHAIN, BAD_HEADER, BAD_COMMIT, BAD_SIGNATURE.
+        Refused: WRONG_VERSION, WRONG_CHAIN, BAD_HEADER, BAD_COMMIT, BAD_SIGNATURE.
     """
+    check_known(block.header.version, versions, f"header {block.height}")
     if block.header.chain_id != chain_id:
         raise Refused(Reason.WRONG_CHAIN, "the header is of another chain")
     if block.validators.hash != block.header.validators_hash:
@@ -213,9 +219,10 @@ def verify_run(
             raise Refused(Reason.BAD_HEADER, f"header {header.height} does not follow the one before")
         if header.time <= before.time:
             raise Refused(Reason.BAD_TIME, f"the time of header {header.height} does not rise")
+        check_known(header.version, params.versions, f"header {header.height}")
     if any(header.next_validators_hash != headers[0].validators_hash for header in headers[:-1]):
         raise Refused(Reason.BAD_HEADER, "the set changes within the run, where nobody signs")
-    check_light_block(last, params.chain_id, verifier)
+    check_light_block(last, params.chain_id, verifier, params.versions)
 
 
 def run_length(headers: Sequence[Header]) -> int:

@@ -216,6 +216,26 @@ def test_a_set_that_names_one_validator_twice_counts_it_once() -> None:
     assert verdict(BLOCKS[0], LightBlock(new.header, commit, forged)) is Reason.BAD_HEADER
 
 
+def test_a_known_version_is_followed_and_an_unknown_one_is_named() -> None:
+    """The version changes at height 5. A client that knows both goes on, adjacent or skipping; another one stops."""
+    tip: Tip = genesis_tip(make_validators([10] * 4))
+    blocks = []
+    for height in range(1, 8):
+        tip = tip._replace(version=1 if height < 5 else 2)
+        proposal = offered(tip, 0)
+        commit = commit_of(tip, proposal, range(4))
+        blocks.append(LightBlock(proposal.header, commit, tip.validators))
+        tip = tip_after(tip, proposal, commit)
+    both = TrustParams(CHAIN, trust_period=60_000, versions=(1, 2))
+    headers = [block.header for block in blocks[1:]]
+    for trusted, new in ((blocks[3], blocks[4]), (blocks[0], blocks[6])):
+        verify_light(trusted, new, NOW, both, VERIFIER)
+        assert verdict(trusted, new) is Reason.WRONG_VERSION
+    verify_run(blocks[0], headers, blocks[-1], both, VERIFIER)
+    assert refused(lambda: verify_run(blocks[0], headers, blocks[-1], PARAMS, VERIFIER)) is Reason.WRONG_VERSION
+    assert verdict(blocks[0], blocks[3]) is None
+
+
 def test_fork_detection_and_trust_level() -> None:
     other = with_header(BLOCKS[4], beacon=hash32("x"))
     assert conflict(BLOCKS[4], other) and not conflict(BLOCKS[4], BLOCKS[4]) and not conflict(BLOCKS[3], other)
