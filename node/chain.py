@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from apps.chain.records import params, validators_at
+from apps.chain.accusations import check_accusation
+from apps.chain.records import add_recent_block, params, validators_at
 from apps.chain.tip import genesis_tip, tip_after
 from apps.chain.upgrade import scheduled
 from apps.execution import Selection, execute_block, select_transactions
@@ -19,6 +20,7 @@ from crypto.errors import Reason, Refused
 from p2p.wire import SyncedBlock
 from state.blockrows import BlockBytes
 from state.chainstore import ChainOptions, ChainStore
+from state.changes import Overlay
 from state.encoding import MAX_FRAME, Codec, encode
 from state.genesis import Genesis, genesis_hash
 from state.receipt import BlockResult
@@ -100,6 +102,18 @@ class Chain:
             Refused: BAD_EVIDENCE, BAD_SIGNATURE, UNKNOWN_VALIDATOR; NOT_AVAILABLE if it is older than the window.
         """
         verify_evidence(self.tip.chain_id, validators_at(self.store, height_of(evidence)), evidence, verifier)
+
+    def check_accusation(self, evidence: Evidence, height: Height) -> None:
+        """Check that a block of this height, the next one or a later one, may hold the evidence.
+
+        The tip counts as a recent block: it is one as soon as the next block begins.
+
+        Raises:
+            Refused: BAD_EVIDENCE.
+        """
+        state = Overlay(self.store)
+        add_recent_block(state, self.tip.height, self.tip.block_id, self.view.params.anchor_window)
+        check_accusation(state, evidence, height)
 
     def build(
         self, time: int, proposer: Address, last_commit: Commit, evidence: tuple[Evidence, ...],

@@ -11,7 +11,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Final, Protocol
 
-from apps.chain.accusations import check_accusation
 from apps.chain.records import offence_id
 from consensus.effects import Verifier
 from consensus.evidence import height_of
@@ -154,7 +153,7 @@ class EvidencePool:
         """Whether a block from here on may hold it."""
         first = Height(max(self._chain.height, height_of(evidence)) + 1)
         try:
-            check_accusation(self._chain.store, evidence, first)
+            self._chain.check_accusation(evidence, first)
         except Refused:
             return False
         return True

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import trio
 
-from apps.chain.accusations import check_accusation
 from apps.chain.records import is_recorded, load, offence_id, validators_at
 from apps.execution import simulate
 from apps.module import draft_after
@@ -228,7 +227,7 @@ class NodeService:
         offences = {offence_id(other) for other in self._core.agreement.pool.pending()}
         if offence_id(evidence) in offences or is_recorded(self.chain.store, evidence):
             return False
-        check_accusation(self.chain.store, evidence, Height(max(self.height, height_of(evidence)) + 1))
+        self.chain.check_accusation(evidence, Height(max(self.height, height_of(evidence)) + 1))
         self._submitter.accuse(evidence)
         return True
 

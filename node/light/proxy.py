@@ -59,20 +59,20 @@ class LightApi:
 
     async def follow(self, every: float) -> None:
         """Look for a new header again and again, so that the trust stays young. Ends with Refused(FORKED) only."""
-        warned = ""
+        told = ""
         while True:
+            trouble = ""
             try:
                 await self._client.update()
-                self._behind = False
             except Refused as refused:
-                self._behind = True
                 if refused.reason is Reason.FORKED:
                     raise
-                self._client.around.tell(str(refused))
-            warning = self._client.warning
-            if warning and warning != warned:
-                self._client.around.tell(f"warning: {warning}")
-            warned = warning
+                trouble = str(refused)
+            self._behind = bool(trouble)
+            news = trouble or self._client.warning
+            if news and news != told:
+                self._client.around.tell(f"warning: {news}")
+            told = news
             await trio.sleep(every)
 
     # ---- what has a form of its own

@@ -197,6 +197,18 @@ async def test_a_set_that_changes_wholly_is_followed_by_bisection() -> None:
     assert await Client(primary).balance(every) == 500
 
 
+async def test_ten_thousand_headers_take_few_questions() -> None:
+    rotating = {
+        start: a_set(*(KEYS[(start // 600 + place) % 8] for place in range(4))) for start in range(601, 10_000, 600)
+    }
+    chain = Forge(GENESIS, SIGNERS, rotating).chain(10_000)
+    primary = node(chain)
+    client = Client(primary)
+    assert await client.balance() == 500 and primary.asked < 40
+    every = node(chain)
+    assert await Client(every).balance(GenesisRoot(ROOT.chain_id, every_header=True)) == 500 and every.asked < 60
+
+
 async def test_a_change_of_the_set_that_nobody_signed_is_refused_on_the_way_through_every_header() -> None:
     chain = Forge(GENESIS, SIGNERS).fork(CHAIN, 30, 60, validators=a_set(*KEYS[4:]))
     every = GenesisRoot(ROOT.chain_id, every_header=True)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from consensus.evidence import duplicate_vote
-from consensus.types import Vote, VoteKind, vote_sign_bytes
+from consensus.types import LightClientAttack, Vote, VoteKind, vote_sign_bytes
 from crypto.errors import Reason, Refused
 from node.api import methods
 from state.encoding import encode
@@ -50,3 +50,24 @@ async def test_evidence_is_checked_taken_once_and_on_its_way_into_a_block(tmp_pa
         assert (taken.height, taken.known) == (1, False)
         await until(lambda: served.node.core.agreement.pool.known == 1)
         assert (await served.client.ask(methods.ReportEvidence(evidence=encode(good)))).known
+
+
+async def test_an_attack_on_light_clients_is_taken_too(tmp_path: Path) -> None:
+    """The validator signed a header of a past height that its own chain does not give."""
+    lab = Lab(tmp_path, size=1)
+    key = lab.consensus_keys[0]
+    async with served_node(tmp_path, lab) as served:
+        paid = lab.pay(served.node, 0, 0, Address(b"\x07" * 32), 5)
+        await served.client.submit_one(paid.raw, wait="committed")
+        trusted = served.node.service.header(Height(1))
+        fields = {name: getattr(trusted, name) for name in trusted.__struct_fields__}
+        invented = type(trusted)(**{**fields, "state_root": bytes(32)})
+        message = vote_sign_bytes(trusted.chain_id, VoteKind.PRECOMMIT, Height(1), Round(0), invented.block_id)
+        attack = LightClientAttack(Address(key.address), Height(1), trusted, invented, Round(0), key.sign(message))
+        swapped = msgspec.structs.replace(attack, trusted=invented, conflicting=trusted)
+        with pytest.raises(Refused) as caught:
+            await served.client.ask(methods.ReportEvidence(evidence=encode(swapped)))
+        assert caught.value.reason in (Reason.BAD_EVIDENCE, Reason.BAD_SIGNATURE)
+        taken = await served.client.ask(methods.ReportEvidence(evidence=encode(attack)))
+        assert not taken.known
+        await until(lambda: served.node.core.agreement.pool.known == 1)
