@@ -14,7 +14,8 @@ from state.types import BlockId, WtxId
 @dataclass(slots=True)
 class _Waiting:
     proposal: Proposal
-    missing: set[WtxId]
+    missing: dict[WtxId, None]
+    """In the order of the proposal: what is asked of peers does not depend on how sets are ordered."""
 
 
 class Candidates:
@@ -51,11 +52,11 @@ class Candidates:
         if block_id in self._proposals:
             return
         self._proposals[block_id] = proposal
-        missing: set[WtxId] = set()
+        missing: dict[WtxId, None] = {}
         for wtxid in proposal.wtxids:
             decoded = self.body(wtxid)
             if decoded is None:
-                missing.add(wtxid)
+                missing[wtxid] = None
             else:
                 self._bodies[wtxid] = decoded
         self._waiting[block_id] = _Waiting(proposal, missing)
@@ -92,7 +93,7 @@ class Candidates:
         """Take a body."""
         self._bodies[decoded.wtxid] = decoded
         for waiting in self._waiting.values():
-            waiting.missing.discard(decoded.wtxid)
+            waiting.missing.pop(decoded.wtxid, None)
 
     def take_complete(self) -> list[tuple[Proposal, Block, tuple[Decoded, ...]]]:
         """Return the proposals whose last body has come, each once."""

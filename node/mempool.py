@@ -110,7 +110,7 @@ class Mempool:
         self._accounts: dict[Address, _Account] = {}
         self._exempt: dict[bytes, WtxId] = {}
         self._sender_counts: dict[Address, int] = {}
-        self._expiries: dict[Height, set[WtxId]] = {}
+        self._expiries: dict[Height, dict[WtxId, None]] = {}
         self._refused: OrderedDict[WtxId, Refused] = OrderedDict()
         self._bytes = 0
         self._height = Height(0)
@@ -274,7 +274,7 @@ class Mempool:
         self._entries[wtxid] = entry
         self._classes.setdefault(entry.fee_class, {})[wtxid] = entry
         self._txids[entry.decoded.txid] = wtxid
-        self._expiries.setdefault(entry.decoded.body.expiry, set()).add(wtxid)
+        self._expiries.setdefault(entry.decoded.body.expiry, {})[wtxid] = None
         self._bytes += len(entry.decoded.raw)
         self._sender_counts[entry.sender] = self._sender_counts.get(entry.sender, 0) + 1
         payload = entry.decoded.body.payload
@@ -305,7 +305,7 @@ class Mempool:
         del self._txids[entry.decoded.txid]
         waiting = self._expiries.get(entry.decoded.body.expiry)
         if waiting is not None:
-            waiting.discard(wtxid)
+            waiting.pop(wtxid, None)
             if not waiting:
                 del self._expiries[entry.decoded.body.expiry]
         self._bytes -= len(entry.decoded.raw)

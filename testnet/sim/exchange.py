@@ -40,6 +40,10 @@ class Side(Protocol):
         """The machine's place."""
         ...
 
+    def said(self, payload: bytes) -> None:
+        """A part of a request or an answer leaves."""
+        ...
+
     def connection_with(self, other: int) -> int:
         """Return the number of the connection with a machine; 0 for none."""
         ...
@@ -94,6 +98,7 @@ class Exchange:
     def begin(self) -> None:
         """Send the request."""
         if self._connection:
+            self._asker.said(self._action.payload)
             self._wait()
             self._send()
         else:
@@ -122,6 +127,7 @@ class Exchange:
     # ---- on the way back
 
     def _reply(self, frame: bytes) -> None:
+        self._around.side(self.other).said(frame)
         self._queue(partial(self._arrive, frame))
 
     def _finish(self, refused: Refused | None) -> None:

@@ -287,6 +287,10 @@ class Machine:
         self._exchanges.append(exchange)
         exchange.begin()
 
+    def said(self, payload: bytes) -> None:
+        """A part of a request or an answer leaves."""
+        self._around.watcher.sent(self, Channel.SYNC, payload)
+
     def forget(self, exchange: "Exchange") -> None:
         """An exchange is over."""
         self._exchanges.remove(exchange)
