@@ -44,7 +44,7 @@ from state.version import PROTOCOL_VERSION
 EXPIRES_AFTER: Final = 600
 """Heights for which a new transaction stays valid, unless told otherwise or the chain allows less."""
 WORK_REPORTED: Final = 1 << 16
-"""Tries between two reports about a hashcash: about a tenth of a second."""
+"""Tries between two reports about a hashcash: a fifth of a second."""
 _DUMMY_FEE: Final = Amount(2**31)
 """Stands for the fee while it is not known; its encoding is as long as that of any fee below 4294 NXS."""
 
@@ -267,7 +267,7 @@ def _size(point: ChainPoint, payload: Payload, accounts: Sequence[Account], spon
 
 
 def find_work(body: Body, difficulty: int, progress: Progress = no_progress) -> Body:
-    """Return the body with a nonce that reaches the difficulty: about 2**difficulty tries, each about a microsecond.
+    """Return the body with a nonce that reaches the difficulty: about 2**difficulty tries, 300,000 a second.
 
     Args:
         body: its own nonce is not looked at.
