@@ -4,11 +4,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import trio
 
+from apps.chain.records import is_recorded
 from consensus.evidence import duplicate_vote
 from consensus.types import LightClientAttack, Vote, VoteKind, vote_sign_bytes
+from crypto.address import encode_address
 from crypto.errors import Reason, Refused
 from node.api import methods
+from node.api.server import serve_api
+from node.client import AsyncClient
 from state.encoding import encode
 from state.genesis import genesis_hash
 from state.types import Address, BlockId, Height, Round
@@ -71,3 +76,24 @@ async def test_an_attack_on_light_clients_is_taken_too(tmp_path: Path) -> None:
         taken = await served.client.ask(methods.ReportEvidence(evidence=encode(attack)))
         assert not taken.known
         await until(lambda: served.node.core.agreement.pool.known == 1)
+
+
+async def test_who_attacks_light_clients_loses_its_stake(tmp_path: Path) -> None:
+    """One of four is accused at one node: the evidence comes into a block, and every node's state punishes it."""
+    lab = Lab(tmp_path, size=4)
+    traitor, key = lab.genesis.validators[3], lab.consensus_keys[3]
+    async with lab.nodes(range(4)) as nodes, trio.open_nursery() as nursery:
+        port = await nursery.start(serve_api, nodes[0].service, "::1", 0)
+        async with AsyncClient(f"http://[::1]:{port}") as client:
+            await client.submit_one(lab.pay(nodes[0], 0, 0, Address(b"\x07" * 32), 5).raw, wait="committed", timeout=30)
+            trusted = nodes[0].service.header(Height(1))
+            fields = {name: getattr(trusted, name) for name in trusted.__struct_fields__}
+            invented = type(trusted)(**{**fields, "validators_hash": bytes(32)})
+            message = vote_sign_bytes(trusted.chain_id, VoteKind.PRECOMMIT, Height(1), Round(0), invented.block_id)
+            attack = LightClientAttack(Address(key.address), Height(1), trusted, invented, Round(0), key.sign(message))
+            await client.ask(methods.ReportEvidence(evidence=encode(attack)))
+        await until(lambda: all(is_recorded(node.core.chain.store, attack) for node in nodes), 40)
+        for node in nodes:
+            view = node.service.query("staking/validator", {"operator": encode_address(traitor.operator)})
+            assert view["status"] == "tombstoned" and view["bonded"] < traitor.power * 10**6
+        nursery.cancel_scope.cancel()
