@@ -24,7 +24,7 @@ __all__ = ["root"]
 
 
 def words(home: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "node.cli.main", "light", *more, "--home", str(home)]
+    return [sys.executable, "-m", "node.cli.main", *more, "--home", str(home)]
 
 
 def free_port() -> int:
@@ -36,7 +36,7 @@ def free_port() -> int:
 def following(home: Path, *more: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Start a light client and wait until it answers; kill it at the end if it still runs."""
     port = free_port()
-    command = words(home, "start", "--port", str(port), "--every", "0.3", *more)
+    command = words(home, "light", "start", "--port", str(port), "--every", "0.3", *more)
     with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
         try:
             deadline = time.monotonic() + 30
@@ -56,6 +56,10 @@ def following(home: Path, *more: str) -> Iterator[tuple[subprocess.Popen[str], s
 
 
 def light(home: Path, *more: str) -> tuple[int, Any]:
+    return nexus(home, "light", *more)
+
+
+def nexus(home: Path, *more: str) -> tuple[int, Any]:
     command = [*words(home, *more), "--output", "json"]
     ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
     assert "Traceback" not in ended.stderr
@@ -85,6 +89,10 @@ async def test_it_follows_serves_and_goes_on_after_a_kill(root: Path, tmp_path: 
             assert int(client.ask(GetStatus()).height) >= int(kept["height"]) - 1
             assert client.ask(GetReceipt(txid=txid)).receipt == receipt
             assert stop(process)[0] == 0
+        file, checkpoint = str(tmp_path / "checkpoint"), ("checkpoint", "export", "--node", url(root))
+        assert nexus(home, *checkpoint, file, "--height", "1")[0] == 0
+        assert nexus(home, "checkpoint", "verify", file)[1]["follows_from"] == "block 1"
+        assert nexus(tmp_path, "checkpoint", "verify", file)[1]["follows_from"] == ""
         code, answer = light(home, "query", "receipt", txid, "--node", url(root))
         assert code == 0 and answer["receipt"]["txid"] == txid
         stop(node)

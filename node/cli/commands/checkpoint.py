@@ -5,17 +5,18 @@ from typing import Annotated, Any
 
 import typer
 
-from consensus.light import LightBlock, light_block_codec
+from consensus.light import LightBlock, light_block_codec, verify_light
 from consensus.signing import SchemeVerifier
 from crypto.errors import Reason, Refused
 from node.api.methods import GetHeader, GetLightBlock
 from node.api.text import LATEST
 from node.cli.session import Session, command
-from node.cli.trust import clock
+from node.cli.trust import FOLDER, clock
 from node.client import Client
 from node.home import write_file
 from node.light.answer import share_signed
 from node.light.checkpoint import load_checkpoint, make_checkpoint, read_checkpoint
+from node.light.store import open_store
 
 app = typer.Typer(no_args_is_help=True)
 File = Annotated[Path, typer.Argument(help="The checkpoint file.")]
@@ -44,9 +45,11 @@ def verify(
 ) -> None:
     """Check that a file holds together: more than 2/3 of the validators it names signed the block. Asks nobody.
 
-    With --witness, also check that those nodes have the same block.
+    If the home's light client trusts an older block, also tell whether this one follows from it. With --witness, also
+    check that those nodes have the same block.
     """
     block = load_checkpoint(file, SchemeVerifier())
+    follows_from = _trusted_below(session, block)
     for url in witness or ():
         with Client(url) as client:
             found = client.ask(GetHeader(height=str(block.height))).block_id
@@ -55,11 +58,38 @@ def verify(
                 Reason.BAD_WITNESS, f"{url} has another block {block.height}, {found}: do not use this file until you "
                 "know which is right",
             )
-    session.show({**_view(block), "confirmed_by": len(witness or ())})
+    session.show({**_view(block), "follows_from": follows_from, "confirmed_by": len(witness or ())})
     session.note(
+        f"the block follows from {follows_from}, which this home trusts" if follows_from else
         "the file holds together; whether these are the chain's validators, only somebody whom you trust can tell: "
         "compare height and hash with another source"
     )
+
+
+def _trusted_below(session: Session, block: LightBlock) -> str:
+    """Return the block of the home's light client that a checkpoint follows from in one step, or nothing.
+
+    Raises:
+        Refused: BAD_HEADER if the light client knows another block of that height, WRONG_CHAIN if it follows another
+            chain; those of `consensus.light.verify_light`, but for what only says that it is too far.
+    """
+    store = open_store(session.home / FOLDER)
+    known = {} if store is None else dict(store.blocks())
+    if store is None or not known:
+        return ""
+    same = known.get(block.height)
+    if same is not None and same.header.block_id != block.header.block_id:
+        raise Refused(Reason.BAD_HEADER, f"this home knows another block {block.height}: do not use the file")
+    below = [one for height, one in known.items() if height < block.height]
+    if same is not None or not below:
+        return "" if same is None else f"block {block.height}"
+    try:
+        verify_light(below[-1], block, clock(), store.trust.params, SchemeVerifier())
+    except Refused as refused:
+        if refused.reason in (Reason.UNTRUSTED, Reason.TRUST_EXPIRED):
+            return ""
+        raise
+    return f"block {below[-1].height}"
 
 
 def _view(block: LightBlock) -> dict[str, Any]:
