@@ -46,7 +46,8 @@ def roll_back(home: Home, genesis: Genesis, heights: int, *, discard: bool = Fal
         for number in range(chain.height, goal, -1):
             chain.store.changes_at(Height(number))
         # The log first: a crash in between leaves entries of heights that the chain has passed, which do no harm.
-        _rewrite_log(home, chain, Height(goal), discard)
+        raw = home.consensus_log.read_bytes() if home.consensus_log.exists() else b""
+        write_file(home.consensus_log, log_after(raw, chain, Height(goal), discard=discard))
         while chain.store.height > goal:
             chain.store.undo_block()
         tip = open_chain(store, genesis).tip
@@ -55,12 +56,17 @@ def roll_back(home: Home, genesis: Genesis, heights: int, *, discard: bool = Fal
     return RolledBack(tip.height, tip.block_id, tip.state_root)
 
 
-def _rewrite_log(home: Home, chain: Chain, goal: Height, discard: bool) -> None:
-    """Put the blocks above `goal` into the log, before what it holds of the height in progress."""
-    raw = home.consensus_log.read_bytes() if home.consensus_log.exists() else b""
+def log_after(raw: bytes, chain: Chain, goal: Height, *, discard: bool) -> bytes:
+    """Return the consensus log of a chain whose blocks above `goal` are about to be undone.
+
+    They come before what the log holds of the height in progress, unless they are thrown away.
+
+    Raises:
+        Refused: CORRUPT_LOG, CORRUPT_DATABASE.
+    """
     entries = [entry for entry in decode_entries(raw)[0] if height_of(entry) > chain.height]
     numbers = () if discard else range(goal + 1, chain.height + 1)
     undone = [chain.block(Height(number)) for number in numbers]
     finals = [FinalEntry(one.block, one.commit) for one in undone]
     content = [HeightEntry(Height(goal + 1)), *finals, *entries]
-    write_file(home.consensus_log, b"".join(encode_entry(entry) for entry in content))
+    return b"".join(encode_entry(entry) for entry in content)

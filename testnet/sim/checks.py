@@ -31,7 +31,7 @@ from state.memory import MemoryStore
 from state.transaction import Decoded
 from state.types import Address, BlockId, Height
 from testnet.sim.disk import PowerLoss
-from testnet.sim.machine import Machine, Wiped
+from testnet.sim.machine import Machine, RolledBack, Wiped
 from testnet.sim.process import Killed
 
 DISK_REASONS: Final = frozenset({Reason.CORRUPT_DATABASE, Reason.CORRUPT_LOG, Reason.BAD_SIGN_STATE})
@@ -126,6 +126,8 @@ class Checks:
         self._lying_addresses = frozenset(liars.values())
         self.promised: dict[int, int] = {}
         self._signed: dict[Place, bytes] = {}
+        self._repeatable: dict[int, int] = {}
+        """Machine -> height up to which it may repeat undone blocks out of its log, without a word about each."""
 
     def booted(self, machine: Machine) -> None:
         """Check what a node found on its disk."""
@@ -145,7 +147,8 @@ class Checks:
             return
         index, height = machine.seat.index, event.height
         self._audit(machine, height)
-        if height != self.promised.get(index, 0) + 1:
+        repeated = self._repeatable.pop(index, 0)
+        if not self.promised.get(index, 0) < height <= max(self.promised.get(index, 0), repeated) + 1:
             raise Violation(f"{machine} commits height {height} after {self.promised.get(index, 0)}")
         tip = machine.chain.tip
         # A node may have gone on meanwhile: then the next header, whose id is compared, holds the root.
@@ -204,12 +207,18 @@ class Checks:
         """Check that a process that ended had to."""
         if isinstance(error, PowerLoss | Killed) or machine.seat.index in self.liars:
             return
-        if isinstance(error, Wiped):
-            self.promised[machine.seat.index] = 0
+        if isinstance(error, Wiped | RolledBack):
+            self._forgot(machine.seat.index, error)
             return
         if machine.disk.failed and (isinstance(error, OSError) or _is_of_disk(error)):
             return
         raise Violation(f"{machine} stopped: {error!r}") from error
+
+    def _forgot(self, index: int, error: Wiped | RolledBack) -> None:
+        """Expect no more of a machine than its operator left on it."""
+        if isinstance(error, RolledBack):
+            self._repeatable[index] = self.promised.get(index, 0)
+        self.promised[index] = error.height if isinstance(error, RolledBack) else 0
 
     def went_on(self, machine: Machine) -> None:
         """Check that a node is not running on a disk that failed it."""

@@ -43,6 +43,8 @@ class Kind(StrEnum):
     """A disk operation fails."""
     WIPE = "wipe"
     """A machine loses its data folder, and keeps its keys and the sign state."""
+    ROLLBACK = "rollback"
+    """A machine's last blocks are undone: kept in its log, or thrown away."""
     CLOCK = "clock"
     """A machine's clock is wrong, by more than the chain tolerates or less."""
     SLOW = "slow"
@@ -57,7 +59,8 @@ GROUPS: Final[dict[str, tuple[Kind, ...]]] = {
     "links": (Kind.LOSS, Kind.DELAY, Kind.REORDER, Kind.DUPLICATE),
     "partitions": (Kind.ONE_WAY, Kind.HALF, Kind.RING, Kind.BRIDGE),
     "crashes": (Kind.KILL, Kind.POWER, Kind.BLACKOUT),
-    "disks": (Kind.POWER, Kind.BLACKOUT, Kind.WRITE, Kind.WIPE),
+    "disks": (Kind.POWER, Kind.BLACKOUT, Kind.WRITE),
+    "operators": (Kind.WIPE, Kind.ROLLBACK),
     "machines": (Kind.CLOCK, Kind.SLOW, Kind.PAUSE),
 }
 """Names for several kinds."""
@@ -66,6 +69,7 @@ LASTING: Final = (200 * MS, 10 * SECOND)
 MOST_SLOW: Final = 30 * MS
 MOST_SKEW: Final = 1500
 """ms; the chain's precision is 500."""
+MOST_UNDONE: Final = 4
 FEW: Final = 40
 """A kill or a disk fault comes at one of this many next actions or operations."""
 
@@ -183,11 +187,11 @@ class Injector:
                 self.injected[fault.kind] += 1
                 for machine in self._machines:
                     machine.fail_power()
-            case Kind.WIPE:
-                # What is deleted must be elsewhere: nobody promises anything to those who delete all copies.
-                tops = {machine.chain.tip.block_id for machine in self._machines if machine.alive}
-                if len(tops) == 1 and all(machine.alive for machine in self._machines):
-                    victim.wipe()
+            case Kind.WIPE if self._level():
+                victim.wipe()
+            case Kind.ROLLBACK if self._level():
+                victim.disk.disarm()
+                victim.roll_back(1 + fault.size % MOST_UNDONE, discard=fault.size % 2 == 0)
             case Kind.CLOCK:
                 self.injected[fault.kind] += 1
                 victim.skew = (fault.size - 50) * MOST_SKEW // 50
@@ -203,6 +207,11 @@ class Injector:
                     process.paused = True
                     return process.resume
         return None
+
+    def _level(self) -> bool:
+        """All machines run and have the same last block: what one of them deletes is elsewhere."""
+        living = [machine for machine in self._machines if machine.alive]
+        return len(living) == len(self._machines) and len({machine.chain.tip.block_id for machine in living}) == 1
 
     def _change_weather(self, fault: Fault) -> Callable[[], None]:
         weather = self._network.weather

@@ -11,11 +11,12 @@ from node.chain import Chain, open_chain
 from node.compose import CoreSettings, Files, compose
 from node.events import BlockCommitted
 from node.logic import Wrap, unwrapped
+from node.rollback import log_after
 from p2p.network import Channel, PeerId
 from state.chainstore import ChainOptions
 from state.genesis import Genesis
 from state.ledger import nonce
-from state.types import Address
+from state.types import Address, Height
 from testnet.sim.agenda import MS, Agenda
 from testnet.sim.disk import Disk, PowerLoss
 from testnet.sim.exchange import Exchange
@@ -50,6 +51,14 @@ class Rules:
 
 class Wiped(BaseException):
     """The machine's data folder was deleted; its keys, and the sign state beside them, are kept."""
+
+
+class RolledBack(BaseException):
+    """The last blocks were undone; `height` is what is left."""
+
+    def __init__(self, height: int) -> None:
+        super().__init__()
+        self.height = height
 
 
 class Watcher(Protocol):
@@ -202,6 +211,20 @@ class Machine:
         self.kill()
         self.disk.wipe(kept=SIGN_STATE)
         self._around.watcher.stopped(self, Wiped())
+
+    def roll_back(self, blocks: int, *, discard: bool) -> None:
+        """Stop the node and undo its last blocks, as `nexus rollback` does."""
+        self.kill()
+        self.disk.started()
+        chain = open_chain(self.disk.store, self._rules.genesis, self._rules.options)
+        goal, log = Height(max(chain.height - blocks, 0)), self._files().log
+        content = log_after(log.read(), chain, goal, discard=discard)
+        log.cut(0)
+        log.append(content)
+        log.sync()
+        while chain.store.height > goal:
+            chain.store.undo_block()
+        self._around.watcher.stopped(self, RolledBack(goal))
 
     def ended(self, error: BaseException) -> None:
         """Take note that the process ended because of an error."""

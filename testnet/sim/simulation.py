@@ -36,7 +36,7 @@ from testnet.sim.genesis import make_genesis
 from testnet.sim.keys import FalconKeys, HashKeys, Keys
 from testnet.sim.liars import Liars
 from testnet.sim.load import PEOPLE, Load, make_people
-from testnet.sim.machine import Machine, Rules, Seat, Surroundings, Wiped
+from testnet.sim.machine import Machine, RolledBack, Rules, Seat, Surroundings, Wiped
 from testnet.sim.naming import peer_name
 from testnet.sim.network import Network
 from testnet.sim.process import Killed
@@ -291,7 +291,7 @@ class Simulation:
         """A process ended: it is started again after a while."""
         self._note(f"stop {machine}", b"")
         self.checks.stopped(machine, error)
-        kinds = {PowerLoss: Kind.POWER, Killed: Kind.KILL, Wiped: Kind.WIPE}
+        kinds = {PowerLoss: Kind.POWER, Killed: Kind.KILL, Wiped: Kind.WIPE, RolledBack: Kind.ROLLBACK}
         self.injector.injected[kinds.get(type(error), Kind.WRITE)] += 1
         self.agenda.after(self._downtime.randint(*DOWN_FOR), lambda: self._restart(machine))
 
