@@ -7,7 +7,7 @@ Every function takes the hashing as its last argument; the default is this chain
 Source: RFC 6962 section 2.1, and RFC 9162 sections 2.1.3.2 and 2.1.4.2 for the verification of proofs.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +17,10 @@ from crypto.hashing import Label, hasher
 HASH_SIZE: Final = 32
 MAX_PROOF: Final = 63
 """Most hashes in an inclusion proof: a tree has fewer than 2**63 leaves."""
+
+
+Step = tuple[bool, bytes]
+"""A sibling on the way to the root: whether it stands on the left, and its hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +90,35 @@ def verify_leaf_hash(
     if not 0 <= index < size:
         raise Refused(Reason.BAD_PROOF, f"no leaf {index} in a tree of {size}")
     _check_hashes(leaf_hash, root, *proof)
-    digest = leaf_hash
+    if fold(leaf_hash, path_of(index, size, proof), hashing) != root:
+        raise Refused(Reason.BAD_PROOF, "the inclusion proof leads to another root")
+
+
+def path_of(index: int, size: int, proof: Sequence[bytes]) -> tuple[Step, ...]:
+    """Return the way from leaf `index` of a tree of `size` leaves to the root: each sibling with its side.
+
+    Raises:
+        Refused: BAD_PROOF if that takes more or fewer siblings than there are.
+    """
+    path: list[Step] = []
     siblings = iter(proof)
     last = size - 1
-    while last:
-        if index & 1:
-            digest = hashing.node(_next(siblings) + digest)
-        elif index < last:
-            digest = hashing.node(digest + _next(siblings))
+    while last > 0:
+        if index & 1 or index < last:
+            path.append((bool(index & 1), _next(siblings)))
         # else: the last of an odd level is carried up as it is
         index >>= 1
         last >>= 1
     _check_spent(siblings)
-    if digest != root:
-        raise Refused(Reason.BAD_PROOF, "the inclusion proof leads to another root")
+    return tuple(path)
+
+
+def fold(leaf_hash: bytes, path: Iterable[Step], hashing: TreeHashing = NEXUS) -> bytes:
+    """Return the root that a path leads to from a leaf's hash."""
+    digest = leaf_hash
+    for is_left, sibling in path:
+        digest = hashing.node(sibling + digest if is_left else digest + sibling)
+    return digest
 
 
 def consistency_proof(leaves: Sequence[bytes], old_size: int, hashing: TreeHashing = NEXUS) -> tuple[bytes, ...]:

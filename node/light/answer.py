@@ -15,7 +15,7 @@ from consensus.effects import Verifier
 from consensus.light import LightBlock, check_earlier, verify_light
 from consensus.types import Header
 from crypto.errors import Reason, Refused
-from crypto.merkle import NEXUS
+from crypto.merkle import NEXUS, fold, path_of
 from node.light.roots import Root, check_identity, check_root, trusted_genesis
 from state.encoding import Codec, Record
 from state.genesis import MAX_GENESIS
@@ -150,10 +150,8 @@ def _check_records(answer: LightAnswer) -> dict[bytes, bytes | None]:
 
 def check_receipt(evidence: ReceiptEvidence, header: Header) -> Receipt:
     """Check a receipt against the header above its block. Raises Refused(BAD_PROOF)."""
-    digest = NEXUS.leaf(evidence.receipt)
-    for step in evidence.path:
-        digest = NEXUS.node(step.sibling + digest if step.left else digest + step.sibling)
-    if digest != header.receipts_root:
+    path = ((step.left, step.sibling) for step in evidence.path)
+    if fold(NEXUS.leaf(evidence.receipt), path) != header.receipts_root:
         raise Refused(Reason.BAD_PROOF, "the receipt's proof leads to another root")
     receipt = receipt_codec.decode(evidence.receipt)
     if receipt.height != header.height - 1:
@@ -162,16 +160,8 @@ def check_receipt(evidence: ReceiptEvidence, header: Header) -> Receipt:
 
 
 def sides(index: int, size: int, siblings: Sequence[bytes]) -> tuple[PathStep, ...]:
-    """Return for each sibling of an inclusion proof on which side it stands (RFC 9162 section 2.1.3.2)."""
-    steps: list[PathStep] = []
-    left = list(siblings)
-    last = size - 1
-    while last > 0 and left:
-        if index & 1 or index < last:
-            steps.append(PathStep(bool(index & 1), left.pop(0)))
-        index >>= 1
-        last >>= 1
-    return tuple(steps)
+    """Return for each sibling of an inclusion proof on which side it stands. Raises Refused(BAD_PROOF)."""
+    return tuple(PathStep(*step) for step in path_of(index, size, siblings))
 
 
 def share_signed(block: LightBlock) -> tuple[int, int]:
