@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 import trio
 
+from apps.token.messages import Approve, Deposit, Issue, Lock, NewCoin
 from consensus.signing import SchemeVerifier
 from crypto.address import encode_address
 from crypto.errors import Reason, Refused
@@ -21,10 +23,14 @@ from node.light.answer import LightAnswer, RememberingVerifier, answer_codec, ve
 from node.light.answering import Answered, ProvenAnswers, recorded_outcome
 from node.light.client import Surroundings
 from node.light.opening import Place, open_light
+from node.light.proving import MissingRecord, evaluate, evaluation
 from node.light.roots import GenesisRoot, HeaderRoot, Root
+from node.wallet import call, message
 from state.encoding import encode
 from state.genesis import genesis_hash
-from state.types import Address, BlockId, Height, TxId
+from state.records import asset_id, encode_output, output_key
+from state.transaction import Memo, State
+from state.types import Address, Amount, BlockId, Height, TxId
 from tests.node.lab import Lab
 from tests.node.served import Served, served_node
 
@@ -139,6 +145,57 @@ async def test_every_question_that_can_be_proven_has_the_answer_of_the_node(tmp_
             with pytest.raises(Refused) as caught:
                 await answers.answer(question)
             assert caught.value.reason is Reason.NOT_VERIFIABLE
+
+
+async def test_allowances_locks_assets_and_coins_are_proven(tmp_path: Path) -> None:
+    async with _paid(tmp_path, payments=1) as (served, _):
+        lab, client = served.lab, served.client
+        who = lab.account(0).address
+        gold, text = asset_id(who, "gold"), encode_address(who)
+        messages = [
+            message("token/issue", Issue("gold", 2, Amount(900), True, False, False)),
+            message("token/approve", Approve(gold, BOB, Amount(40))),
+            message("token/lock", Lock(gold, Amount(30), Height(10_000))),
+            message("token/deposit", Deposit(gold, (NewCoin(BOB, Amount(20)),))),
+        ]
+        account = replace(lab.account(0), registered=True)
+        signed = call(lab.point(served.node), account, lab.wallet_keys[0], 1, messages)
+        result = await client.submit_one(signed.raw, wait="committed")
+        assert result.receipt is not None and result.receipt.reason == ""
+        answers = await light(served, GenesisRoot(genesis_hash(lab.genesis)))
+        with trio.fail_after(10):
+            while (await answers.client.update()).height <= result.receipt.height:
+                await trio.sleep(0.02)
+
+        async def proven(question: methods.Ask[Any]) -> Any:
+            answered, recorded = await ask(answers, question)
+            verified = verify_answer(GenesisRoot(genesis_hash(lab.genesis)), recorded, clock(), REMEMBERING)
+            assert recorded_outcome(question, verified, lab.genesis) == answered.outcome
+            return answered.outcome.unwrap()
+
+        assert (await proven(methods.GetAsset(asset=gold.hex()))).supply == 900
+        assert (await proven(methods.GetBalance(address=text, asset=gold.hex()))).amount == 850
+        assert (await proven(methods.GetAllowance(owner=text, spender=BALANCE.address, asset=gold.hex()))).amount == 40
+        (lock,) = (await proven(methods.GetLocks(address=text))).locks
+        assert (lock.amount, lock.release_height) == (30, 10_000)
+        (listed,) = (await client.ask(methods.GetOutputs(address=BALANCE.address))).outputs
+        assert await proven(methods.GetOutput(txid=listed.txid, index=listed.index)) == listed
+
+
+@pytest.mark.parametrize("held", [
+    Memo(bytes(32), BOB, b"\x05" * 32, b"hello", Height(3), Height(900)),
+    State(4, b"\x06" * 32, BOB, b"\x05" * 32, (b"x", b"y"), Height(0), Height(900)),
+])  # fmt: skip
+def test_memos_and_states_are_read_from_their_records(held: Memo | State) -> None:
+    txid = TxId(b"\x09" * 32)
+    question = methods.GetOutput(txid=txid.hex(), index=2)
+    function = evaluation(question, Height(5), Lab(Path("unused"), size=1, wallets=0).genesis)
+    with pytest.raises(MissingRecord) as caught:
+        evaluate(function, {})
+    outcome, read = evaluate(function, {caught.value.key: encode_output(held)})
+    view = outcome.unwrap()
+    assert (view.kind, view.owner, view.raw) == (type(held).__name__.lower(), BALANCE.address, encode_output(held))
+    assert read == {output_key(txid, 2)}
 
 
 async def test_what_is_not_there_is_proven_too(tmp_path: Path) -> None:
