@@ -5,6 +5,7 @@
     genesis.hash      the chain id that this home was made for, as hexadecimal
     keys/             encrypted or plain key files (node.keystore)
     keys/consensus_key.state   what the consensus key signed last (node.last_sign); outlives data/
+    plots/            plots for the proof of space (node.proving.plots)
     data/chain/       LevelDB: blocks, state, indexes; its LOCK file keeps a second process out
     data/consensus.log   own votes and what led to them, for the height in progress
     data/votes.0, data/votes.1   votes of past heights, for accountability; they take turns
@@ -52,6 +53,11 @@ class Home:
     def sign_state(self) -> Path:
         """What the consensus key signed last: with the key, so that it is not lost with the data."""
         return self.keys / "consensus_key.state"
+
+    @property
+    def plots(self) -> Path:
+        """Folder of plots: large, and made again from nothing."""
+        return self.root / "plots"
 
     @property
     def data(self) -> Path:

@@ -25,22 +25,17 @@ class Plot:
     id: bytes
 
 
-def plots_folder(home: Home) -> Path:
-    """Return where the plots of a home are."""
-    return home.root / "plots"
-
-
 def plot_of(home: Home, chain_id: ChainId, owner: Address, index: int, k: int) -> Plot:
     """Return what an account's plot is called, whether it is there or not."""
     found = plot_id(chain_id, owner, index)
     name = f"plot-k{k:02}-{index}-{found.hex()[:16]}.plot"
-    return Plot(plots_folder(home) / name, index, k, found)
+    return Plot(home.plots / name, index, k, found)
 
 
 def find_plots(home: Home, chain_id: ChainId, owner: Address, least_k: int) -> list[Plot]:
     """Return an account's plots of at least that size, by their names, the lowest index first."""
     found = []
-    folder = plots_folder(home)
+    folder = home.plots
     for path in folder.iterdir() if folder.is_dir() else ():
         match = _NAME.fullmatch(path.name)
         if match is None:

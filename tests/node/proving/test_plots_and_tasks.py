@@ -15,7 +15,7 @@ from crypto.errors import Reason, Refused
 from crypto.space import check_space, space_challenge
 from crypto.vdf import check_time
 from node.home import Home
-from node.proving.plots import Plot, answer_challenges, find_plots, make_plot, plot_of, plots_folder
+from node.proving.plots import Plot, answer_challenges, find_plots, make_plot, plot_of
 from node.proving.tasks import run_job
 from node.proving.worker import Job, PlotJob, TimeJob, WorkJob
 from state.types import Address, ChainId
@@ -93,13 +93,13 @@ async def test_another_accounts_plot_under_this_name_is_named(plot: Plot, tmp_pa
 async def test_plots_are_found_by_chain_owner_and_size(plot: Plot, tmp_path: Path) -> None:
     home = Home(tmp_path)
     assert find_plots(home, CHAIN, OWNER, 0) == []
-    plots_folder(home).mkdir()
+    home.plots.mkdir()
     wanted = [plot_of(home, CHAIN, OWNER, index, k) for index, k in ((0, 18), (0, 20), (3, 19))]
     others = [plot_of(home, CHAIN, Address(BEACON), 0, 18), plot_of(home, ChainId(BEACON), OWNER, 0, 18)]
     for one in (*wanted, *others):
         one.path.touch()
-    (plots_folder(home) / "plot-k18-0-x.plot").touch()
-    (plots_folder(home) / "plot-k18-0.plot.2.tmp").touch()
+    (home.plots / "plot-k18-0-x.plot").touch()
+    (home.plots / "plot-k18-0.plot.2.tmp").touch()
     assert find_plots(home, CHAIN, OWNER, 18) == wanted
     assert find_plots(home, CHAIN, OWNER, 19) == wanted[1:]
 
