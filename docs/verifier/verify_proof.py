@@ -6,8 +6,6 @@
 
 It needs the standard library, `msgpack` and `pqcrypto`, and was written from docs/protocol.md and docs/light-client.md.
 It prints what is proven as JSON and ends with 0, or says what is wrong and ends with 1. It asks no network.
-
-What it does not know: validators whose consensus key is not plain Falcon-1024 (scheme byte 1); it says so and refuses.
 """
 
 import argparse
@@ -90,6 +88,115 @@ def octets(value, what, size=None):
     return value
 
 
+# ---- signatures: the scheme byte of the key decides
+
+FALCON_KEY, FALCON_SIGNATURE = 1793, 1280
+SIZES = {1: (1 + FALCON_KEY, 1 + FALCON_SIGNATURE), 2: (1 + 32 + FALCON_KEY, 1 + 64 + FALCON_SIGNATURE)}
+P = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, P - 2, P) % P
+
+
+def holds(key, message, signature):
+    """Tell whether a signature holds: 1 Falcon-1024, 2 Ed25519 with Falcon-1024, 3 several of these."""
+    scheme = key[0] if key else 0
+    if signature[:1] != key[:1]:
+        return False
+    if scheme == 3:
+        return several_hold(key, message, signature)
+    if scheme not in SIZES or (len(key), len(signature)) != SIZES[scheme]:
+        return False
+    if scheme == 1:
+        return bool(falcon_verify(key[1:], message, signature[1:]))
+    signed = digest(b"hybrid-sign", key + message)
+    falcon = falcon_verify(key[33:], signed, signature[65:])
+    return bool(falcon) and ed25519_holds(key[1:33], signed, signature[1:65])
+
+
+def several_hold(key, message, signature):
+    """Tell whether exactly as many members signed as the key wants, in rising order."""
+    members = []
+    at = 3
+    for _ in range(key[2] if len(key) > 2 else 0):
+        size = SIZES.get(key[at] if at < len(key) else 0, (len(key) + 1, 0))[0]
+        members.append(key[at : at + size])
+        at += size
+    falcons = {member[-FALCON_KEY:] for member in members}
+    if at != len(key) or not 1 <= key[1] <= len(members) <= 16 or len(falcons) != len(members):
+        return False
+    if any(a >= b for a, b in zip(members, members[1:])):
+        return False
+    at, last, count = 1, -1, 0
+    while at < len(signature):
+        index = signature[at]
+        if not last < index < len(members):
+            return False
+        size = SIZES[members[index][0]][1]
+        if not holds(members[index], message, signature[at + 1 : at + 1 + size]):
+            return False
+        at, last, count = at + 1 + size, index, count + 1
+    return at == len(signature) and count == key[1]
+
+
+def ed25519_holds(key, message, signature):
+    """Verify as RFC 8032 section 5.1.7 says, without the cofactor, and with no point of small order."""
+    point, challenge_point = decompress(key), decompress(signature[:32])
+    scalar = int.from_bytes(signature[32:], "little")
+    if point is None or challenge_point is None or scalar >= ORDER:
+        return False
+    if any(is_neutral(times(8, one)) for one in (point, challenge_point)):
+        return False
+    hashed = hashlib.sha512(signature[:32] + key + message).digest()
+    challenge = int.from_bytes(hashed, "little") % ORDER
+    left, right = times(scalar, BASE), add(challenge_point, times(challenge, point))
+    same_x = (left[0] * right[2] - right[0] * left[2]) % P == 0
+    return same_x and (left[1] * right[2] - right[1] * left[2]) % P == 0
+
+
+def decompress(raw):
+    """Return a curve point in extended coordinates, or None if the bytes are none in canonical form."""
+    number_ = int.from_bytes(raw, "little")
+    sign, y = number_ >> 255, number_ & (2**255 - 1)
+    if y >= P:
+        return None
+    square = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P:
+        x = x * pow(2, (P - 1) // 4, P) % P
+    if (x * x - square) % P or (x == 0 and sign):
+        return None
+    x = P - x if x & 1 != sign else x
+    return x, y, 1, x * y % P
+
+
+def add(one, other):
+    """Add two points (RFC 8032 section 5.1.4)."""
+    a = (one[1] - one[0]) * (other[1] - other[0]) % P
+    b = (one[1] + one[0]) * (other[1] + other[0]) % P
+    c, d = 2 * one[3] * other[3] * D % P, 2 * one[2] * other[2] % P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
+def times(scalar, point):
+    """Multiply a point."""
+    result = (0, 1, 1, 0)
+    while scalar:
+        if scalar & 1:
+            result = add(result, point)
+        point = add(point, point)
+        scalar >>= 1
+    return result
+
+
+def is_neutral(point):
+    """Tell whether a point is the neutral one."""
+    return point[0] % P == 0 and (point[1] - point[2]) % P == 0
+
+
+BASE = decompress((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
+
+
 # ---- headers, validators, commits
 
 
@@ -136,10 +243,7 @@ class Block:
         need(3 * power > 2 * self.total, f"power {power} of {self.total} is not more than two thirds")
         message = self.signed_message()
         for index, signature in self.signatures:
-            _, key, _ = self.validators[index]
-            need(key[:1] == b"\x01", "this verifier knows Falcon-1024 keys only")
-            good = len(key) == 1794 and len(signature) == 1281 and signature[:1] == b"\x01"
-            need(good and falcon_verify(key[1:], message, signature[1:]), f"signature {index} does not hold")
+            need(holds(self.validators[index][1], message, signature), f"signature {index} does not hold")
         self.power = power
 
     def trusted_power(self, trusted):
@@ -150,7 +254,7 @@ class Block:
             address, own_key, _ = self.validators[index]
             if address in known:
                 key, power = known[address]
-                good = key == own_key or falcon_verify(key[1:], self.signed_message(), signature[1:])
+                good = key == own_key or holds(key, self.signed_message(), signature)
                 need(good, f"signature {index} does not hold under the trusted key")
                 total += power
         return total

@@ -4,18 +4,23 @@ import importlib.util
 import random
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from nacl.exceptions import BadSignatureError
+from nacl.signing import VerifyKey
 
 from apps.receipts import prove_receipt, receipts_root
 from consensus.signing import SchemeVerifier
 from consensus.types import ValidatorSet
 from crypto.address import encode_address
 from crypto.errors import Refused
+from crypto.keys import SecretKey
+from crypto.schemes import Scheme, multisig_members, multisig_public_key, multisig_signature
+from crypto.schemes import verify as schemes_verify
 from node.api import methods
 from node.light.answer import (
     LightAnswer,
@@ -173,6 +178,56 @@ async def test_the_command_line_says_what_is_proven_or_what_is_wrong(tmp_path: P
     file.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
     failed = subprocess.run(words, capture_output=True, check=False, text=True)
     assert failed.returncode == 1 and failed.stderr.startswith("refused: ")
+
+
+def _keys() -> dict[str, tuple[bytes, Callable[[bytes], bytes]]]:
+    """Public keys of each scheme, and what signs under them."""
+    plain, hybrid, third = SecretKey.generate(), SecretKey.generate(Scheme.HYBRID), SecretKey.generate()
+    joint = multisig_public_key(2, [plain.public_key, hybrid.public_key, third.public_key])
+    members = multisig_members(joint)[1]
+
+    def sign_jointly(message: bytes) -> bytes:
+        signers = {members.index(key.public_key): key.sign(message) for key in (plain, hybrid)}
+        return multisig_signature(joint, signers)
+
+    return {
+        "falcon": (plain.public_key, plain.sign), "hybrid": (hybrid.public_key, hybrid.sign),
+        "joint": (joint, sign_jointly),
+    }
+
+
+@pytest.mark.parametrize("scheme", ["falcon", "hybrid", "joint"])
+def test_signatures_of_every_scheme_are_judged_alike(scheme: str) -> None:
+    key, sign = _keys()[scheme]
+    message, draw = bytes(range(32)), random.Random(5)
+    signature = sign(message)
+    assert schemes_verify(key, message, signature) and SECOND.holds(key, message, signature)
+    assert not SECOND.holds(key, message[::-1], signature)
+    for _ in range(60):
+        bent_key, bent = bytearray(key), bytearray(signature)
+        target = bent if draw.random() < 0.7 else bent_key
+        match draw.randrange(3):
+            case 0:
+                target[draw.randrange(min(len(target), 100))] ^= 1 << draw.randrange(8)
+            case 1:
+                target[draw.randrange(len(target))] ^= 1 << draw.randrange(8)
+            case _:
+                del target[draw.randrange(1, len(target)) :]
+        ours_says = schemes_verify(bytes(bent_key), message, bytes(bent))
+        assert SECOND.holds(bytes(bent_key), message, bytes(bent)) == ours_says
+
+
+def test_ed25519_points_of_small_order_are_refused_as_by_ours() -> None:
+    """Keys and commitments under which a signature of zeros would hold for any message."""
+    small = [
+        bytes(32), b"\x01" + bytes(31), (2**255 - 20).to_bytes(32, "little"), b"\xec" + b"\xff" * 30 + b"\x7f",
+        bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+    ]
+    for point in small:
+        for scalar in (bytes(32), b"\x01" + bytes(31)):
+            assert not SECOND.ed25519_holds(point, b"message", point + scalar)
+            with pytest.raises(BadSignatureError):
+                VerifyKey(point).verify(b"message", point + scalar)
 
 
 def test_it_shares_no_code_with_the_node() -> None:
