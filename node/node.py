@@ -32,6 +32,7 @@ from node.metrics import NodeCollector, serve_metrics
 from node.proving.prover import Prover
 from node.remedies import advised
 from node.service import NodeService
+from node.sign_export import check_present
 from p2p.address import parse_peer_address
 from p2p.config import CoreName, Limits, NetworkConfig
 from p2p.mesh import Mesh, open_network
@@ -141,7 +142,10 @@ def run_node(
         home = open_home(root)
         config = load_config(home.config, environment)
         configure_logging(config.log_level, config.log_format)
-        trio.run(serve_node, home, config, load_genesis(home), load_keys(home, password), versions, wrap)
+        genesis, keys = load_genesis(home), load_keys(home, password)
+        if keys.consensus is not None:
+            check_present(home)
+        trio.run(serve_node, home, config, genesis, keys, versions, wrap)
     except Refused as refused:
         raise advised(refused) from None
     except BaseExceptionGroup as group:

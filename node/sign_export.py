@@ -17,12 +17,29 @@ def check_stopped(home: Home) -> None:
         LevelDB.open(home.chain).close()
 
 
+def check_present(home: Home) -> None:
+    """Make sure that it is known what the consensus key of a home signed.
+
+    The file is made with the key. A key without it was copied, or made from its words: another machine may have it.
+
+    Raises:
+        Refused: BAD_SIGN_STATE.
+    """
+    if not home.sign_state.exists():
+        raise Refused(Reason.BAD_SIGN_STATE, "this home has a consensus key, but not what that key signed last")
+
+
 def read_state(home: Home) -> SignState:
     """Return what a home's consensus key signed last. Raises Refused(BAD_SIGN_STATE)."""
     raw = DiskSignFile(home.sign_state).read()
     if not raw:
         raise Refused(Reason.BAD_SIGN_STATE, f"{home.sign_state} is missing: this node has signed nothing")
     return decode_state(raw)
+
+
+def begin_state(home: Home, key: Address, chain_id: ChainId) -> None:
+    """Write the state of a key that was made just now: it has signed nothing, and no other machine has it."""
+    DiskSignFile(home.sign_state).replace(encode_state(new_state(key, chain_id)))
 
 
 def export_state(home: Home, target: Path) -> SignState:

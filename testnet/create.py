@@ -12,6 +12,7 @@ from crypto.keys import SecretKey
 from node.config import make_config, save_config
 from node.home import Home, init_home, write_file
 from node.keystore import CONSENSUS_KEY, NODE_KEY, Keystore, save_node_key
+from node.sign_export import begin_state
 from p2p.address import format_peer_address, peer_id_of
 from p2p.network import PeerAddress
 from state.genesis import NATIVE_SYMBOL, Genesis, GenesisBalance, GenesisOutput, GenesisValidator, genesis_hash
@@ -85,6 +86,7 @@ def create_network(root: Path, size: int, senders: int = SENDERS, rules: Rules =
         write_file(home.genesis, genesis_to_json(genesis))
         write_file(home.genesis_hash, chain_id.hex().encode() + b"\n")
         save_node_key(home.keys / f"{CONSENSUS_KEY}.json", voting)
+        begin_state(home, Address(voting.address), chain_id)
         save_node_key(home.keys / f"{NODE_KEY}.json", node)
     store = Keystore(root / "wallets" / "keys")
     for name, key in wallets.items():

@@ -30,6 +30,7 @@ from node.home import Home, open_home, write_file
 from node.keystore import CONSENSUS_KEY, NODE_KEY, save_node_key
 from node.last_sign import DiskSignFile
 from node.node import load_genesis, load_keys
+from node.sign_export import begin_state, check_present
 from node.wallet import ChainPoint, call, message
 from p2p.network import Channel
 from p2p.wire import ProposalMessage, VoteMessage, consensus_message_codec
@@ -136,6 +137,8 @@ def complete_home(folder: Path, size: int) -> None:
     write_file(home.genesis_hash, f"{genesis_hash(made.genesis).hex()}\n".encode())
     save_node_key(home.keys / f"{CONSENSUS_KEY}.json", made.consensus_keys[0])
     save_node_key(home.keys / f"{NODE_KEY}.json", made.node_keys[0])
+    if not home.sign_state.exists():
+        begin_state(home, Address(made.consensus_keys[0].address), genesis_hash(made.genesis))
 
 
 def story_of(folder: Path) -> Story:
@@ -180,6 +183,8 @@ class Life:
                 load_config(open_home(home.root).config, {})
                 load_genesis(home)
                 consensus = load_keys(home, None).consensus
+                if consensus is not None:
+                    check_present(home)
                 machine.key = None if consensus is None else consensus.public_key
             machine.store = LevelDB.open(home.chain)  # type: ignore[assignment]
             machine.log = DiskLog(home.consensus_log)  # type: ignore[assignment]

@@ -117,6 +117,8 @@ def test_a_nodes_own_keys_are_plain_and_private_or_sealed(tmp_path: Path) -> Non
     assert _refused(load_node_key, path) is Reason.BAD_KEY_FILE
     path.write_text("{")
     assert _refused(load_node_key, path) is Reason.BAD_KEY_FILE
+    path.write_bytes(b'{"format": "\xb9"}')
+    assert _refused(load_node_key, path) is Reason.BAD_KEY_FILE
     save_node_key(path, key, "pw", QUICK)
     assert is_sealed(path) and load_node_key(path, "pw").to_bytes() == key.to_bytes()
     assert _refused(load_node_key, path) is Reason.WRONG_PASSWORD

@@ -11,8 +11,10 @@ from node.config import make_config, save_config
 from node.home import Home, init_home, write_file
 from node.keystore import CONSENSUS_KEY, NODE_KEY, save_node_key
 from node.node import run_node
+from node.sign_export import begin_state
 from state.genesis import genesis_hash
 from state.genesis_json import genesis_to_json
+from state.types import Address
 from tests.node.lab import Lab
 
 
@@ -25,6 +27,7 @@ def home(tmp_path: Path) -> Home:
     write_file(made.genesis_hash, genesis_hash(lab.genesis).hex().encode() + b"\n")
     save_node_key(made.keys / f"{NODE_KEY}.json", lab.node_keys[0])
     save_node_key(made.keys / f"{CONSENSUS_KEY}.json", lab.consensus_keys[0])
+    begin_state(made, Address(lab.consensus_keys[0].address), genesis_hash(lab.genesis))
     return made
 
 
@@ -79,3 +82,8 @@ def test_a_damaged_database(home: Home, taken_port: int) -> None:
             content[at] ^= 0x40
         path.write_bytes(bytes(content))
     assert reason(home) is Reason.CORRUPT_DATABASE
+
+
+def test_a_consensus_key_without_what_it_signed(home: Home) -> None:
+    home.sign_state.unlink()
+    assert reason(home) is Reason.BAD_SIGN_STATE

@@ -124,6 +124,8 @@ def test_a_standby_takes_over_with_the_exported_state_only(tmp_path: Path) -> No
     for name in ("genesis.json", "genesis.hash", "keys/consensus_key.json"):
         (second / name).write_bytes((first / name).read_bytes())
     assert refused(at(second, "start")) == Reason.BAD_SIGN_STATE
+    Home(second).sign_state.unlink()
+    assert refused(at(second, "start")) == Reason.BAD_SIGN_STATE
     assert at(second, "start", "--standby").code == 2
     assert at(first, "validator", "sign-state", "export", str(file)).value["exported"] is False
     assert refused(at(first, "start")) == Reason.SIGN_STATE_EXPORTED

@@ -106,6 +106,17 @@ def test_a_torn_last_write_is_dropped_as_a_whole(tmp_path: Path) -> None:
     db.close()
 
 
+def test_a_missing_current_file_is_no_new_database(tmp_path: Path) -> None:
+    """LevelDB itself would begin a new one there, and delete the tables."""
+    fill(tmp_path / "db")
+    (tmp_path / "db" / "CURRENT").unlink()
+    tables = sorted(file.name for file in (tmp_path / "db").glob("*.ldb"))
+    with pytest.raises(Refused) as caught:
+        LevelDB.open(tmp_path / "db")
+    assert caught.value.reason is Reason.CORRUPT_DATABASE
+    assert tables and sorted(file.name for file in (tmp_path / "db").glob("*.ldb")) == tables
+
+
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(Refused) as refused:

@@ -14,7 +14,7 @@ from node.cli.session import Session, command
 from node.config import make_config, save_config
 from node.home import Home, init_home, write_file
 from node.keystore import CONSENSUS_KEY, NODE_KEY, Keystore, save_node_key
-from node.last_sign import DiskSignFile, encode_state, new_state
+from node.sign_export import begin_state
 from p2p.address import peer_id_of
 from state.genesis import MAX_GENESIS, Genesis, GenesisBalance, GenesisValidator, check_genesis, genesis_hash
 from state.genesis_json import genesis_from_json, genesis_to_json
@@ -58,8 +58,8 @@ def init(
     save_node_key(home.keys / f"{NODE_KEY}.json", node, sealed, cost)
     Keystore(home.keys).add(OPERATOR, operator, password, cost=cost)
     write_genesis(home, document)
-    state = new_state(Address(consensus.address), genesis_hash(document))
-    DiskSignFile(home.sign_state).replace(encode_state(state))
+    if not recover:
+        begin_state(home, Address(consensus.address), genesis_hash(document))
     save_config(home.config, config)
     session.show({
         "home": str(home.root),
@@ -70,7 +70,8 @@ def init(
         **({} if recover else {"phrase": phrase}),
     })  # fmt: skip
     if recover:
-        session.note("If this consensus key signed on another machine, first run: nexus validator sign-state import")
+        session.note("What this consensus key signed before is not known. Before the start: nexus validator sign-state "
+                     "import FILE, or, if it never signed, nexus validator sign-state set --height 0")
     else:
         session.note("Write the 24 words down: they give every key of this home again, and are stored nowhere.")
 
