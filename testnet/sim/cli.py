@@ -75,7 +75,8 @@ def _form(ctx: typer.Context) -> Form:
 
 def _print(report: Report) -> None:
     totals = {name: value for name, value in msgspec.to_builtins(report).items() if name not in ("failures", "digests")}
-    totals["simulated_hours"] = round(report.simulated_hours, 2)
+    for name, value in totals.items():
+        totals[name] = round(value, 2) if isinstance(value, float) else value
     if report.seeds == 1:
         totals["digest"] = next(iter(report.digests.values()))
     for line in text_lines(totals):

@@ -1,12 +1,13 @@
 """What the runs of several seeds showed."""
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import get_context
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import structlog
@@ -22,6 +23,15 @@ REAL_KEYS_EVERY: Final = 100
 """Every so manyth seed runs on real Falcon-1024 keys ..."""
 FOLLOWER_EVERY: Final = 4
 """... and every so manyth has a machine that follows and does not vote."""
+
+
+class Run(NamedTuple):
+    """One seed's run: what it did, what was wrong with it (empty if nothing was), and the processor time it took."""
+
+    setup: Setup
+    outcome: Outcome
+    wrong: str
+    cpu_seconds: float
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -54,12 +64,18 @@ class Report(msgspec.Struct):
     slowest_recovery_seconds: float = 0.0
     recoveries_over_two_timeouts: int = 0
     wall_seconds: float = 0.0
+    cpu_seconds: float = 0.0
     faults: dict[str, int] = msgspec.field(default_factory=dict)
     digests: dict[int, str] = msgspec.field(default_factory=dict)
     failures: list[Failure] = msgspec.field(default_factory=list)
 
-    def add(self, setup: Setup, outcome: Outcome) -> None:
+    def add(self, run: Run) -> None:
         """Add one run."""
+        setup, outcome = run.setup, run.outcome
+        if run.wrong:
+            seconds = round(outcome.simulated / SECOND, 3)
+            self.failures.append(Failure(setup.seed, run.wrong, seconds, command_of(setup)))
+        self.cpu_seconds += run.cpu_seconds
         self.seeds += 1
         self.real_key_seeds += setup.real_keys
         self.heights += outcome.height
@@ -84,13 +100,15 @@ def command_of(setup: Setup) -> str:
     return f"nexus sim --seed {setup.seed} --nodes {setup.nodes} --heights {setup.heights} --faults {names}{liars}"
 
 
-def run_seed(setup: Setup) -> tuple[Setup, Outcome, str]:
-    """Run one seed; return what it did, and what was wrong with it, if anything."""
+def run_seed(setup: Setup) -> Run:
+    """Run one seed."""
+    begun, wrong = time.process_time(), ""
     simulation = Simulation(setup)
     try:
-        return setup, simulation.run(), ""
+        simulation.run()
     except Violation as violation:
-        return setup, simulation.outcome(), str(violation)
+        wrong = str(violation)
+    return Run(setup, simulation.outcome(), wrong, time.process_time() - begun)
 
 
 def setup_of(seed: int, nodes: int, heights: int, kinds: tuple[Kind, ...], liars: str = "") -> Setup:
@@ -116,15 +134,12 @@ def run_seeds(setups: Sequence[Setup], jobs: int, clock: Callable[[], float], to
     """
     report, begun = Report(), clock()
     with ExitStack() as stack:
-        runs: Iterator[tuple[Setup, Outcome, str]] = map(run_seed, setups)
+        runs: Iterator[Run] = map(run_seed, setups)
         if jobs > 1:
             context = get_context("spawn")
             runs = stack.enter_context(ProcessPoolExecutor(jobs, context, quiet)).map(run_seed, setups)
-        for setup, outcome, wrong in runs:
-            report.add(setup, outcome)
-            if wrong:
-                seconds = round(outcome.simulated / SECOND, 3)
-                report.failures.append(Failure(setup.seed, wrong, seconds, command_of(setup)))
+        for run in runs:
+            report.add(run)
             report.wall_seconds = round(clock() - begun, 2)
             told()
     return report

@@ -163,8 +163,10 @@ class Simulation:
 
     def _rules(self, genesis: Genesis) -> Rules:
         random = self._random("rules")
-        tree = TreeLimits(page_bytes=random.choice((4 << 10, 32 << 10, 96 << 20)), heights=random.randint(2, 8))
-        values = random.choice((4 << 10, 24 << 20))
+        # small caches now and then only: most of their time goes into reading the same pages again
+        pages = random.choice((4 << 10, 32 << 10, 96 << 20, 96 << 20, 96 << 20, 96 << 20))
+        values = random.choice((4 << 10, 24 << 20, 24 << 20, 24 << 20))
+        tree = TreeLimits(page_bytes=pages, heights=random.randint(2, 8))
         options = ChainOptions(keep_undo=random.randint(8, 64), value_bytes=values, tree=tree)
         limits = Limits(transactions=random.choice((20, 20_000)))
         return Rules(genesis, options, CoreSettings(limits, relay_delay=5, forward=not random.randrange(4)))

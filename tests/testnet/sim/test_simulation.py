@@ -79,7 +79,8 @@ def test_one_who_follows_without_a_vote() -> None:
 def test_two_processes_find_what_one_finds() -> None:
     setups = [setup_of(seed, 4, 5, GROUPS["links"]) for seed in (1, 2)]
     alone, shared = (run_seeds(setups, jobs, lambda: 0.0, lambda: None) for jobs in (1, 2))
-    assert alone == shared
+    assert alone.digests == shared.digests
+    assert alone.faults == shared.faults
 
 
 def test_real_falcon_keys() -> None:
