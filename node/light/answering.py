@@ -112,7 +112,7 @@ class ProvenAnswers:
 
     async def _at(self, ask: Ask[Any], header: Header) -> Answered:
         function = evaluation(ask, height_of_state(header), self.genesis)
-        proven = await prove(self.client.around.primary, header, function)
+        proven = await prove(self.client.primary, header, function)
         return Answered(proven.outcome, header, proven.proofs, ())
 
 
@@ -140,7 +140,7 @@ def _state_height(ask: Ask[Any]) -> Height | None:
 
 
 async def _receipt(answers: ProvenAnswers, ask: methods.GetReceipt) -> Answered:
-    source = answers.client.around.primary
+    source = answers.client.primary
     answer = await source.ask(ask)
     receipt = receipt_codec.decode(answer.raw)
     if receipt.txid != txid_from(ask.txid):

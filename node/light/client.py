@@ -48,6 +48,7 @@ NEAR = 1000
 FARTHEST = 100_000
 """Headers that are followed in this way at most."""
 BATCH = 1000
+_GONE = frozenset({Reason.UNREACHABLE, Reason.TIMED_OUT, Reason.CONNECTION_LOST})
 Clock = Callable[[], int]
 Tell = Callable[[str], None]
 
@@ -133,12 +134,14 @@ class LightClient:
     Attributes:
         params: as given.
         around: as given.
+        primary: the node that proves; a witness takes its place if it is gone.
     """
 
     def __init__(self, params: TrustParams, store: TrustedBlocks, around: Surroundings) -> None:
         self.params = params
         self.around = around
         self._store = store
+        self.primary = around.primary
         self._witnesses = list(around.witnesses)
         self._fork: Fork | None = None
         if not store.blocks():
@@ -183,16 +186,29 @@ class LightClient:
             Refused: those of `consensus.light.verify_light`; FORKED, NO_WITNESS; what the primary refuses.
         """
         self._check_alive()
-        target = await fetch_newest_header(self.around.primary)
+        target = await self._newest_header()
         if least is not None and target.height < least:
             raise Refused(
-                Reason.NOT_AVAILABLE, f"{self.around.primary.url} is at block {target.height}, {least} is needed"
+                Reason.NOT_AVAILABLE, f"{self.primary.url} is at block {target.height}, {least} is needed"
             )
         if target.height <= self.newest.height:
             await self._check_known(target)
         else:
             await self._go_to(self.newest, target.height)
         return self.newest
+
+    async def _newest_header(self) -> Header:
+        """Ask the primary; if it is gone, let a witness take its place. Raises Refused if none answers."""
+        for _ in self._witnesses:
+            try:
+                return await fetch_newest_header(self.primary)
+            except Refused as refused:
+                if refused.reason not in _GONE:
+                    raise
+                gone, self.primary = self.primary, self._witnesses.pop(0)
+                self._witnesses.append(gone)
+                self.around.tell(f"{gone.url} does not answer; {self.primary.url} takes its place")
+        return await fetch_newest_header(self.primary)
 
     async def light_block(self, height: Height) -> LightBlock:
         """Return a verified light block of a height at or above the oldest trusted one. Raises Refused."""
@@ -209,10 +225,10 @@ class LightClient:
     async def _earlier_light_block(self, height: Height) -> LightBlock:
         """Return the light block of a height below all that are trusted: the header by its id, and its commit."""
         header = await self.header(height)
-        block = await fetch_light_block(self.around.primary, height)
+        block = await fetch_light_block(self.primary, height)
         if block.header != header:
-            raise Refused(Reason.BAD_HEADER, f"{self.around.primary.url} has another block {height} than is proven")
-        with blaming(self.around.primary):
+            raise Refused(Reason.BAD_HEADER, f"{self.primary.url} has another block {height} than is proven")
+        with blaming(self.primary):
             check_light_block(block, self.params.chain_id, self.around.verifier)
         return block
 
@@ -225,12 +241,12 @@ class LightClient:
         below = [block for block in self._store.blocks().values() if block.height < target.height]
         if not below:
             raise Refused(
-                Reason.BAD_HEADER, f"{self.around.primary.url} has another block {target.height} than the trusted one: "
+                Reason.BAD_HEADER, f"{self.primary.url} has another block {target.height} than the trusted one: "
                 "it is on another chain; ask another node",
             )
         now = self.around.clock()
         fork = await compare(
-            self.around.primary, (below[-1], known), now, self.params, self.around.verifier, "the chain followed so far"
+            self.primary, (below[-1], known), now, self.params, self.around.verifier, "the chain followed so far"
         )
         if fork is not None:
             await self._stop(fork)
@@ -238,13 +254,13 @@ class LightClient:
     async def _go_to(self, trusted: LightBlock, height: Height) -> tuple[LightBlock, ...]:
         """Verify the way from a trusted block to a height, let witnesses confirm it, and keep it."""
         now = self.around.clock()
-        fetch = fetching(self.around.primary)
+        fetch = fetching(self.primary)
 
         async def told(wanted: Height) -> LightBlock:
             self.around.tell(f"header {wanted}")
             return await fetch(wanted)
 
-        with blaming(self.around.primary):
+        with blaming(self.primary):
             way = await drive(skip(trusted, height, now, self.params, self.around.verifier), told)
         await self._confirm((trusted, *way))
         for block in way:
@@ -257,18 +273,18 @@ class LightClient:
         Raises:
             Refused: those of `verify_run`, and of `update`.
         """
-        goal = (await fetch_light_block(self.around.primary)).height
+        goal = (await fetch_light_block(self.primary)).height
         trusted = self.newest
         waiting: tuple[Header, ...] = ()
         while trusted.height < goal:
             if not waiting:
                 end = Height(min(goal, trusted.height + BATCH))
                 self.around.tell(f"headers {trusted.height + 1} to {end} of {goal}")
-                waiting = await fetch_headers(self.around.primary, Height(trusted.height + 1), end)
+                waiting = await fetch_headers(self.primary, Height(trusted.height + 1), end)
             count = run_length(waiting)
             run, waiting = waiting[:count], waiting[count:]
-            last = await fetch_light_block(self.around.primary, run[-1].height)
-            with blaming(self.around.primary):
+            last = await fetch_light_block(self.primary, run[-1].height)
+            with blaming(self.primary):
                 verify_run(trusted, run, last, self.params, self.around.verifier)
             trusted = last
         if trusted is not self.newest:
@@ -309,9 +325,9 @@ class LightClient:
 
     async def headers_between(self, first: Height, last: Header) -> tuple[Header, ...]:
         """Return headers of falling heights from a verified one down to `first`. Raises Refused(BAD_HEADER)."""
-        found = await fetch_headers(self.around.primary, first, Height(last.height - 1))
+        found = await fetch_headers(self.primary, first, Height(last.height - 1))
         falling = found[::-1]
-        with blaming(self.around.primary):
+        with blaming(self.primary):
             check_earlier(last, falling)
         return (last, *falling)
 
@@ -325,7 +341,7 @@ class LightClient:
         now, verifier = self.around.clock(), self.around.verifier
         for witness in tuple(self._witnesses):
             try:
-                fork = await compare(witness, trace, now, self.params, verifier, self.around.primary.url)
+                fork = await compare(witness, trace, now, self.params, verifier, self.primary.url)
             except Refused as refused:
                 complaints.append(f"{witness.url}: {refused.detail}")
                 self.around.tell(f"witness {complaints[-1]}")

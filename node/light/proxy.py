@@ -81,7 +81,7 @@ class LightApi:
         """Answer `status`: of the state that can be proven, that after the block below the newest trusted header."""
         newest = (await self._client.update()).header
         below = newest if newest.height == 1 else await self._client.header(Height(newest.height - 1))
-        proven = await prove(self._client.around.primary, newest, lambda reader: load(reader).difficulty)
+        proven = await prove(self._client.primary, newest, lambda reader: load(reader).difficulty)
         return shapes.Status(
             chain_id=newest.chain_id.hex(), chain_name=self._answers.genesis.name, moniker="light client",
             node_id=_NOBODY, version=views.VERSION, protocol_version=newest.version,
@@ -98,13 +98,13 @@ class LightApi:
         if ask.height.isdecimal():
             header = await self._client.header(Height(int(ask.height) + 1))
         height, key = Height(header.height - 1), bytes.fromhex(ask.key)
-        proof = await fetch_proof(self._client.around.primary, key, height)
+        proof = await fetch_proof(self._client.primary, key, height)
         verify_state_proof(header.state_root, key, proof)
         return shapes.ProofView(height=Decimal(height), key=ask.key, proof=encode(proof))
 
     async def transaction(self, ask: methods.GetTransaction) -> shapes.TransactionView:
         """Answer `transaction`: the bytes prove themselves by their id; the place is proven by the receipt."""
-        source = self._client.around.primary
+        source = self._client.primary
         found = await source.ask(ask)
         decoded = decode_transaction(found.raw)
         if decoded.txid != txid_from(ask.txid):
@@ -123,7 +123,7 @@ class LightApi:
 
     async def submit(self, ask: methods.Submit) -> shapes.Submitted:
         """Answer `submit`: hand on to the primary; then, if asked to, wait until each receipt is proven."""
-        source = self._client.around.primary
+        source = self._client.primary
         answer = await source.ask(msgspec.structs.replace(ask, wait="accepted"))
         if len(answer.results) != len(ask.transactions):
             raise Refused(Reason.PROTOCOL_VIOLATION, f"{source.url} answers for another number of transactions")

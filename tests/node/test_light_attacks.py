@@ -314,6 +314,24 @@ async def test_an_unreachable_witness_is_not_enough() -> None:
     assert await Client(node(), [gone, node(url="honest")]).balance() == 500
 
 
+async def test_a_witness_takes_the_place_of_a_primary_that_is_gone() -> None:
+    primary, others = node(), [node(url="one"), node(url="two")]
+    client = Client(primary, others)
+    answers = await client.open()
+
+    def fail(_ask: Any, _answer: Any) -> Any:
+        raise Refused(Reason.UNREACHABLE, "no node answers at primary")
+
+    primary.bend = fail
+    assert (await answers.answer(BALANCE)).outcome.unwrap().amount == 500
+    assert answers.client.primary is others[0]
+    for other in others:
+        other.bend = fail
+    with pytest.raises(Refused) as caught:
+        await answers.answer(BALANCE)
+    assert caught.value.reason is Reason.UNREACHABLE
+
+
 # ---- what is kept
 
 
