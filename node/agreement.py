@@ -189,19 +189,18 @@ class Agreement:
             return []
         if guard.state.height > self.chain.height + 1:
             _log.warning("nothing is signed before the chain passes the last-sign state", height=guard.state.height)
+        here = self.chain.height + 1
+        later: list[LogEntry] = [VoteEntry(vote) for vote in guard.state.votes if vote.height > here]
         own_index = self.chain.tip.validators.index_of(guard.state.key)
         if own_index is None:
-            return []
+            return later
         guard.learn([message for message in map(_message_in, entries) if message and self._is_own(message, own_index)])
         known = {
             (entry.vote.kind, entry.vote.round) for entry in entries
             if isinstance(entry, VoteEntry) and entry.vote.validator == own_index
         }
-        here = self.chain.height + 1
-        return [
-            VoteEntry(vote) for vote in guard.state.votes
-            if vote.height > here or (vote.height == here and (vote.kind, vote.round) not in known)
-        ]
+        missing = [vote for vote in guard.votes_at(here) if (vote.kind, vote.round) not in known]
+        return [*map(VoteEntry, missing), *later]
 
     def _is_own(self, message: Vote | Proposal, own_index: int) -> bool:
         """Whether our key signed it: a proposal names the maker of its block, who need not be its proposer."""

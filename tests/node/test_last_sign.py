@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from consensus.effects import SignVote
-from consensus.types import NIL, Vote, VoteKind
+from consensus.types import NIL, Vote, VoteKind, vote_sign_bytes
 from crypto.errors import Reason, Refused
 from node.last_sign import (
     DiskSignFile,
@@ -19,9 +19,10 @@ from node.last_sign import (
     state_after,
 )
 from state.genesis import genesis_hash
+from state.memory import MemoryStore
 from state.types import Address, BlockId, ChainId, Height, Round
 from tests.node.test_core import check_nobody_signed_twice, payment, settled, world
-from tests.node.world import Machine, MemoryLog, MemorySignFile, World
+from tests.node.world import Machine, MemoryLog, MemorySignFile, World, fake_signature
 
 KEY = Address(b"\x01" * 32)
 CHAIN = ChainId(b"\x02" * 32)
@@ -222,6 +223,38 @@ def test_the_state_learns_from_a_log_that_is_ahead_of_it() -> None:
     made.start(victim)
     assert decode_state(victim.last_sign.content).height == 1
     assert decode_state(victim.last_sign.content).step is not SignStep.NOTHING
+
+
+def rest(made: World) -> None:
+    """Let the network come to rest."""
+    until = made.now + 5000
+    made.run(lambda: made.now >= until)
+
+
+def test_a_lock_at_a_later_height_is_remembered_when_the_chain_gets_there() -> None:
+    """The whole data folder is gone: the chain comes from peers, the lock from the last-sign state."""
+    made = world()
+    victim = made.machines[0]
+    made.submit(made.machines[1], [payment(0)])
+    rest(made)
+    tip = victim.core.chain.tip
+    following = Height(tip.height + 1)
+    made.crash(victim)
+    key = decode_state(victim.last_sign.content).key
+    index = tip.validators.index_of(key)
+    assert index is not None
+    message = vote_sign_bytes(tip.chain_id, VoteKind.PRECOMMIT, following, Round(1), BLOCK)
+    lock = Vote(VoteKind.PRECOMMIT, following, Round(1), BLOCK, index, fake_signature(victim.key or b"", message))
+    victim.last_sign.content = encode_state(state_after(new_state(key, tip.chain_id, passed=tip.height), lock))
+    victim.store, victim.log = MemoryStore(), MemoryLog()
+    made.start(victim)
+    made.run(lambda: settled(made, tip.height))
+    rest(made)
+    made.submit(made.machines[2], [payment(1)])
+    made.run(lambda: settled(made, following))
+    check_nobody_signed_twice(made)
+    own = [said for _, said in made.sent if isinstance(said, Vote) and said.validator == index]
+    assert {said for said in own if said.height == following} == {lock}
 
 
 def test_nothing_is_signed_up_to_the_height_that_was_named() -> None:
