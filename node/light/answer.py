@@ -84,7 +84,7 @@ class Verified:
         receipt: the one receipt, if the answer has one.
         signed: the last header that signatures stand under.
         age: of that header in ms.
-        steps: headers verified from the root of trust on, the root included.
+        steps: headers whose signatures were checked for it, after the root of trust.
     """
 
     header: Header
@@ -137,7 +137,7 @@ def verify_answer(root: Root, answer: LightAnswer, now: int, verifier: Verifier)
         verify_commit(chain_id, block.validators, block.height, block.header.block_id, block.commit, remembering)
     return Verified(
         header=answer.header, values=values, receipt=receipt, signed=last, age=now - last.header.time,
-        steps=len(answer.blocks),
+        steps=len(answer.blocks) - 1,
     )
 
 

@@ -82,6 +82,12 @@ class ProvenAnswers:
             raise not_verifiable(ask)
         return await form(self, ask)
 
+    def summary(self, answered: Answered) -> Verified:
+        """Return what a live answer was verified by. The records that it follows from are left out."""
+        signed = self.client.signed_above(answered.header.height)
+        age = self.client.around.clock() - signed.header.time
+        return Verified(answered.header, {}, None, signed, age, self.client.steps)
+
     async def record(self, answered: Answered) -> LightAnswer:
         """Return an answer with all that leads to it from the oldest trusted block on."""
         headers = await self.client.headers_down_to(answered.header.height)

@@ -135,6 +135,7 @@ class LightClient:
         params: as given.
         around: as given.
         primary: the node that proves; a witness takes its place if it is gone.
+        steps: headers whose signatures were checked so far.
     """
 
     def __init__(self, params: TrustParams, store: TrustedBlocks, around: Surroundings) -> None:
@@ -142,6 +143,7 @@ class LightClient:
         self.around = around
         self._store = store
         self.primary = around.primary
+        self.steps = 0
         self._witnesses = list(around.witnesses)
         self._fork: Fork | None = None
         if not store.blocks():
@@ -165,6 +167,10 @@ class LightClient:
                 return block
         check_age(self.newest, now, self.params)
         return self.newest
+
+    def signed_above(self, height: Height) -> LightBlock:
+        """Return the lowest trusted block that is not below a verified header's height."""
+        return next(block for block in self._store.blocks().values() if block.height >= height)
 
     @property
     def warning(self) -> str:
@@ -265,6 +271,7 @@ class LightClient:
         await self._confirm((trusted, *way))
         for block in way:
             self._store.add(block)
+        self.steps += len(way)
         return way
 
     async def follow_every_header(self) -> LightBlock:
@@ -287,6 +294,7 @@ class LightClient:
             with blaming(self.primary):
                 verify_run(trusted, run, last, self.params, self.around.verifier)
             trusted = last
+            self.steps += 1
         if trusted is not self.newest:
             if trusted.header.time > self.around.clock() + self.params.clock_drift:
                 raise Refused(Reason.BAD_TIME, "the header is from the future")

@@ -149,15 +149,15 @@ async def _answer(
     session: Session, shared: Mapping[str, Any], answers: ProvenAnswers, ask: methods.Ask[Any]
 ) -> None:
     answered = await answers.answer(ask)
-    recording = await answers.record(answered)
     first = answers.client.oldest.header
     root = HeaderRoot(first.height, first.block_id, answers.client.params.trust_period)
-    verified = verify_answer(root, recording, clock(), answers.client.around.verifier)
     if shared["export"] is not None:
+        recording = await answers.record(answered)
+        verify_answer(root, recording, clock(), answers.client.around.verifier)
         write_file(shared["export"], encode(recording))
     if not shared["witness"]:
         session.note("note: no --witness is named, so nobody could contradict the node")
-    _show(session, ask, answered.outcome, verified, root)
+    _show(session, ask, answered.outcome, answers.summary(answered), root)
 
 
 def _query_recorded(
@@ -238,7 +238,7 @@ def sentence(verified: Verified) -> str:
     return (
         f"verified: {len(signed.commit.signatures)} signatures of {len(signed.validators)} validators with "
         f"{100 * power / total:.1f}% of the power over block {signed.height}, {verified.age / 1000:.1f} s old, "
-        f"{verified.steps} headers from the root of trust on; this is the state after block {state}"
+        f"{verified.steps} headers after the trusted one; this is the state after block {state}"
     )
 
 
