@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from crypto.keyfile import Preset
 from crypto.keys import SecretKey
 from node.config import make_config, save_config
@@ -14,13 +16,13 @@ from node.home import Home, init_home, write_file
 from node.keystore import CONSENSUS_KEY, NODE_KEY, Keystore, save_node_key
 from node.sign_export import begin_state
 from p2p.address import format_peer_address, peer_id_of
-from p2p.network import PeerAddress
+from p2p.network import PeerAddress, PeerId
 from state.genesis import NATIVE_SYMBOL, Genesis, GenesisBalance, GenesisOutput, GenesisValidator, genesis_hash
 from state.genesis_json import genesis_to_json
-from state.params import ChainParams, ProofParams, SecurityParams, Timing
-from state.types import UNXS_PER_NXS, Address, Amount
+from state.params import ChainParams, ProofParams, SecurityParams, StakingParams, Timing
+from state.types import UNXS_PER_NXS, Address, Amount, ChainId
 from state.version import PROTOCOL_VERSION
-from testnet.manifest import VERSION, Manifest, Member, save_manifest
+from testnet.manifest import VERSION, Manifest, Member, load_manifest, save_manifest
 from testnet.processes import free_ports
 from testnet.senders import COIN, COINS_EACH, SENDERS, make_senders, save_senders
 
@@ -28,6 +30,8 @@ POWER: Final = 100
 """Voting power of each validator."""
 WALLETS: Final = ("faucet", "alice", "bob")
 WALLET_BALANCE: Final = 1_000_000 * UNXS_PER_NXS
+OPERATOR_BALANCE: Final = 1_000 * UNXS_PER_NXS
+"""What each validator's operator has besides its stake."""
 WALLET_COINS: Final = 4
 WALLET_COIN: Final = 1_000 * UNXS_PER_NXS
 WALLET_PASSWORD: Final = "testnet"
@@ -43,6 +47,7 @@ class Rules:
     chain: ChainParams = field(default_factory=ChainParams)
     security: SecurityParams = field(default_factory=SecurityParams)
     proofs: ProofParams = field(default_factory=ProofParams)
+    staking: StakingParams = field(default_factory=StakingParams)
 
 
 PLAIN: Final = Rules()
@@ -89,7 +94,7 @@ def create_network(root: Path, size: int, senders: int = SENDERS, rules: Rules =
         begin_state(home, Address(voting.address), chain_id)
         save_node_key(home.keys / f"{NODE_KEY}.json", node)
     store = Keystore(root / "wallets" / "keys")
-    for name, key in wallets.items():
+    for name, key in {**wallets, **{home.root.name: key for home, key in zip(homes, consensus, strict=True)}}.items():
         store.add(name, key, WALLET_PASSWORD, cost=Preset.QUICK)
     save_senders(root / "senders", payers)
     manifest = Manifest(VERSION, chain_id.hex(), members)
@@ -105,9 +110,8 @@ def make_genesis(
         GenesisValidator(key.public_key, POWER, Address(key.address), f"node{place}")
         for place, key in enumerate(consensus)
     )
-    balances = tuple(
-        GenesisBalance(Address(key.address), NATIVE_SYMBOL, Amount(WALLET_BALANCE)) for key in (*wallets, *senders)
-    )
+    held = [(key, WALLET_BALANCE) for key in (*wallets, *senders)] + [(key, OPERATOR_BALANCE) for key in consensus]
+    balances = tuple(GenesisBalance(Address(key.address), NATIVE_SYMBOL, Amount(amount)) for key, amount in held)
     coins = [(key, WALLET_COIN, WALLET_COINS) for key in wallets] + [(key, COIN, COINS_EACH) for key in senders]
     outputs = tuple(
         GenesisOutput(Address(key.address), NATIVE_SYMBOL, Amount(amount))
@@ -117,8 +121,32 @@ def make_genesis(
     return Genesis(
         version=PROTOCOL_VERSION, name="testnet", time=time.time_ns() // 1_000_000, timing=Timing(),
         chain=rules.chain, security=rules.security, validators=validators, balances=balances, outputs=outputs,
-        proofs=rules.proofs,
+        proofs=rules.proofs, staking=rules.staking,
     )
+
+
+def add_node(root: Path) -> Member:
+    """Make the home of one more node, which knows all others and follows the chain; its operator can make it vote.
+
+    Raises:
+        Refused: HOME_MISSING if there is no testnet, HOME_EXISTS.
+    """
+    manifest = load_manifest(root)
+    home = init_home(root / f"node{len(manifest.members)}")
+    consensus, node = SecretKey.generate(), SecretKey.generate()
+    (udp,), (api, metrics) = free_ports(1, socket.SOCK_DGRAM), free_ports(2, socket.SOCK_STREAM)
+    member = Member(home.root.name, peer_id_of(node.public_key).hex(), udp, api, metrics)
+    _fill_home(home, member, [
+        PeerAddress(PeerId(bytes.fromhex(one.peer_id)), "::1", one.listen_port) for one in manifest.members
+    ])
+    first = Home(root / manifest.members[0].name)
+    write_file(home.genesis, first.genesis.read_bytes())
+    write_file(home.genesis_hash, first.genesis_hash.read_bytes())
+    save_node_key(home.keys / f"{CONSENSUS_KEY}.json", consensus)
+    begin_state(home, Address(consensus.address), ChainId(bytes.fromhex(manifest.chain_id)))
+    save_node_key(home.keys / f"{NODE_KEY}.json", node)
+    save_manifest(root, replace(manifest, members=(*manifest.members, member)))
+    return member
 
 
 def _fill_home(home: Home, member: Member, peers: Sequence[PeerAddress]) -> None:

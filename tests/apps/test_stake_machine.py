@@ -47,10 +47,10 @@ OWNERS = (*OPERATORS, "alice", "bob")
 EPOCH = 4
 SECURITY = SecurityParams(evidence_age=9_000, unbonding=6_000, trust_period=1_000, epoch_length=EPOCH)
 STAKING = StakingParams(
-    unbonding_blocks=5, slash_double_sign=1_234, slash_downtime=77, downtime_window=6, min_signed=5_000, jail_blocks=2,
+    unbonding_blocks=5, slash_double_sign=1_234, slash_downtime=3_333, downtime_window=3, min_signed=5_000, jail_blocks=1,
     max_commission_step=5_000, inflation=700,
 )
-AMOUNTS = (1, 7, 999_999, 1_000_003, 5_000_000, START // 3)
+AMOUNTS = (1, 2, 3, 7, 10, 999_999, 1_000_003, 5_000_000, START // 3)
 
 owners = st.sampled_from(OWNERS)
 operators = st.sampled_from(OPERATORS)
@@ -227,7 +227,7 @@ class StakeMachine(RuleBasedStateMachine):
         if self.world.height and evidence_is_new(self.world, evidence):
             self.block(evidence=(evidence,))
 
-    @rule(gone=st.sets(st.sampled_from(OPERATORS), max_size=2), times=st.integers(1, 5))
+    @rule(gone=st.sets(st.sampled_from(OPERATORS), max_size=2), times=st.integers(2, 5))
     def absent(self, gone: set[str], times: int) -> None:
         names = {address(name) for name in gone}
         for _ in range(times):

@@ -12,12 +12,15 @@ from node.api.text import LATEST, asset_from
 from node.cli import proving
 from node.cli.accounts import address_named, shown_amount
 from node.cli.session import Session, command
+from node.cli.staking import slashing_query, staking_query
 from node.client import Client
 from node.keystore import Keystore
 from state.records import asset_text
 from state.types import Address
 
 app = typer.Typer(no_args_is_help=True)
+app.add_typer(staking_query, name="staking", help="Stake: validators, delegations, rewards.")
+app.add_typer(slashing_query, name="slashing", help="Jail, tombstones and missed commits.")
 command(app)(proving.proofs)
 
 Who = Annotated[str, typer.Argument(metavar="ADDRESS", help="nx1... or the name of a stored key.")]

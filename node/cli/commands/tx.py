@@ -29,6 +29,7 @@ from node.cli.passwords import KeyCost, KeyScheme, PasswordFile, cost_of, read_p
 from node.cli.rotation import rotate
 from node.cli.sending import Sending, add_signature, finished, load_draft, submit, transaction
 from node.cli.session import Session, command
+from node.cli.staking import slashing_tx, staking_tx
 from node.client import Client
 from node.keystore import Keystore
 from node.wallet import message
@@ -36,6 +37,8 @@ from state.transaction import Coin, Message
 from state.types import Height
 
 app = typer.Typer(no_args_is_help=True)
+app.add_typer(staking_tx, name="staking", help="Stake: validators, delegations, rewards.")
+app.add_typer(slashing_tx, name="slashing", help="The way out of jail.")
 transaction(app)(proving.space)
 transaction(app)(proving.time)
 app.add_typer(upgrading.app, name="upgrade", help="Decide on the next protocol version.")
