@@ -90,10 +90,14 @@ class ProvenAnswers:
 
     async def record(self, answered: Answered) -> LightAnswer:
         """Return an answer with all that leads to it from the oldest trusted block on."""
-        headers = await self.client.headers_down_to(answered.header.height)
-        first = self.client.oldest
+        first, target = self.client.oldest, answered.header.height
         blocks: tuple[LightBlock, ...] = (first,)
-        if headers[0].height > first.height:
+        if target == first.height:
+            headers: tuple[Header, ...] = (first.header,)
+        elif target < first.height:
+            headers = await self.client.headers_between(target, first.header)
+        else:
+            headers = await self.client.headers_down_to(target)
             now, params = self.client.around.clock(), self.client.params
             way = skip(first, headers[0].height, now, params, self.client.around.verifier)
             blocks += await drive(way, self.client.light_block)

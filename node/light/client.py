@@ -217,7 +217,8 @@ class LightClient:
         return await fetch_newest_header(self.primary)
 
     async def light_block(self, height: Height) -> LightBlock:
-        """Return a verified light block of a height at or above the oldest trusted one. Raises Refused."""
+        """Return a verified light block of any height up to the newest. Raises Refused."""
+        self._check_alive()
         if height > self.newest.height:
             await self.update(height)
         known = self._store.blocks()
@@ -314,11 +315,13 @@ class LightClient:
         Raises:
             Refused: BAD_HEADER; NOT_AVAILABLE if it is too far below all that is trusted; those of `light_block`.
         """
+        self._check_alive()
         if height > self.newest.height:
             await self.update(height)
         known = self._store.blocks()
-        above = next(block for block in known.values() if block.height >= height)
-        has_base = any(block.height < height for block in known.values())
+        above = self.signed_above(height)
+        oldest = self.around.clock() - self.params.trust_period
+        has_base = any(block.height < height and block.header.time > oldest for block in known.values())
         distance = above.height - height
         if distance > NEAR and has_base:
             return ((await self.light_block(height)).header,)
@@ -328,7 +331,6 @@ class LightClient:
             )
         if not distance:
             return (above.header,)
-        self._check_alive()
         return await self.headers_between(height, above.header)
 
     async def headers_between(self, first: Height, last: Header) -> tuple[Header, ...]:

@@ -271,9 +271,28 @@ async def test_a_primary_that_changes_its_mind_is_found(tmp_path: Path) -> None:
     with pytest.raises(Refused) as caught:
         await answers.client.update()
     assert caught.value.reason is Reason.FORKED
-    with pytest.raises(Refused) as caught:
-        await answers.answer(BALANCE)
-    assert caught.value.reason is Reason.FORKED
+    for question in (BALANCE, methods.GetHeader(height="60"), methods.GetCommit(height="60")):
+        with pytest.raises(Refused) as caught:
+            await answers.answer(question)
+        assert caught.value.reason is Reason.FORKED
+
+
+async def test_an_answer_from_below_what_is_still_trusted_is_proven_by_ids(tmp_path: Path) -> None:
+    """The first trusted blocks have expired, a later one has not: the file begins with that one."""
+    slow = Forge(GENESIS, SIGNERS, interval=PERIOD // 50).chain(80)
+    client = Client(node(slow.until(40)))
+    folder = tmp_path / "light"
+    await (await client.open(ROOT, folder)).client.update()
+    client.primary.chain = slow
+    client.clock.now = slow.headers[-1].time
+    answers = await client.open(None, folder)
+    question = methods.GetHeader(height="20")
+    answered = await answers.answer(question)
+    recorded = await answers.record(answered)
+    first = recorded.blocks[0].header
+    assert answered.header == slow.headers[19] and first.height == 40 and len(recorded.earlier) == 20
+    root = HeaderRoot(first.height, first.block_id)
+    assert verify_answer(root, recorded, client.clock.now, VERIFIER).header == answered.header
 
 
 # ---- witnesses
