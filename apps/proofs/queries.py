@@ -7,6 +7,7 @@ import msgspec
 
 from apps.chain.records import beacon, load, security
 from apps.parameters import address_parameter
+from apps.proofs.identity import credited
 from apps.proofs.records import FULL, epoch, given, halves, has_space, proof_params, space_record
 from crypto.address import encode_address
 from state.changes import Reader
@@ -34,8 +35,11 @@ def current(reader: Reader, _parameters: Mapping[str, str]) -> dict[str, Any]:
 
 
 def validator(reader: Reader, parameters: Mapping[str, str]) -> dict[str, Any]:
-    """proofs/validator {operator}: when it last gave each proof (an epoch; null: never), and its share of power."""
-    operator = address_parameter(parameters, "operator")
+    """proofs/validator {operator}: when it last gave each proof (an epoch; null: never), and its share of power.
+
+    The operator may be named by the address of its consensus key.
+    """
+    operator = credited(reader, address_parameter(parameters, "operator"))
     last = given(reader, operator)
     return {
         "operator": encode_address(operator),

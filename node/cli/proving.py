@@ -11,7 +11,8 @@ from crypto.errors import Reason, Refused
 from crypto.schemes import address_of
 from crypto.space import MAX_K, MIN_K
 from crypto.vdf import time_challenge
-from node.api.methods import GetStatus, GetValidators, QueryModule
+from node.amounts import format_amount
+from node.api.methods import GetStatus, QueryModule
 from node.cli.accounts import address_named
 from node.cli.passwords import PasswordFile, read_password
 from node.cli.progress import bar
@@ -84,11 +85,12 @@ def status(session: Session) -> None:
         node = client.ask(GetStatus())
         if node.validator is None:
             raise Refused(Reason.NOT_AVAILABLE, "the node has no consensus key")
-        found = [one for one in client.ask(GetValidators()).validators if one.address == node.validator]
-        operator = found[0].operator if found else node.validator
+        given = _ask(client, "proofs/validator", operator=node.validator)
+        stake = _ask(client, "staking/validator", operator=given["operator"])
         session.show({
-            "validator": node.validator, "operator": operator, "voting_power": str(int(node.voting_power)),
-            "height": str(int(node.height)), **_proofs(client, operator),
+            "validator": node.validator, "operator": given["operator"], "status": stake["status"],
+            "bonded": format_amount(int(stake["bonded"])), "voting_power": str(int(node.voting_power)),
+            "height": str(int(node.height)), **_proofs(client, given),
         })  # fmt: skip
 
 
@@ -100,9 +102,8 @@ def _chain_id(client: Client) -> ChainId:
     return ChainId(bytes.fromhex(client.ask(GetStatus()).chain_id))
 
 
-def _proofs(client: Client, operator: str) -> dict[str, Any]:
+def _proofs(client: Client, given: Any) -> dict[str, Any]:
     asked, epoch = _ask(client, "proofs/params"), _ask(client, "proofs/epoch")
-    given = _ask(client, "proofs/validator", operator=operator)
     now = int(epoch["number"])
     return {
         "epoch": now,

@@ -15,13 +15,13 @@ from apps.proofs.records import SPACE_EPOCHS
 from apps.token.messages import Transfer
 from crypto.address import decode_address
 from crypto.errors import Reason, Refused
-from node.api.methods import GetStatus, QueryModule
+from node.api.methods import GetStatus, GetValidators, QueryModule
 from node.client import AsyncClient, Client
 from node.keystore import Keystore
 from node.wallet import call, message
 from state.params import ProofParams, SecurityParams
 from state.types import NATIVE, Address, Amount
-from testnet.create import WALLET_PASSWORD, Rules, create_network
+from testnet.create import POWER, WALLET_PASSWORD, Rules, create_network
 from testnet.network import LocalNetwork
 from testnet.plotting import make_plots, missing_plots
 from testnet.purse import Purse
@@ -207,6 +207,13 @@ def test_epochs_pass_with_strong_beacons_and_the_lazy_lose_power(proving: Provin
     epoch = proving.ask("proofs/epoch")
     assert int(epoch["number"]) >= 2 and epoch["weak"] is False
     assert proving.given(DAMAGED)["halves"] == "1"
+
+    def powers() -> list[int]:
+        with Client(proving.url) as client:
+            found = {one.address: int(one.power) for one in client.ask(GetValidators()).validators}
+        return [found[address] for address in proving.validators.values()]
+
+    proving.network.wait_until(lambda: powers() == [POWER, POWER, POWER, POWER // 2], "the set follows", 30)
     assert proving.given("node0")["halves"] == "2"
     trio.run(pay_until, 99)
     assert reasons[-1] is Reason.MISSING_WHERE

@@ -45,6 +45,7 @@ async def test_an_operator_plots_proves_and_sponsors(tmp_path: Path) -> None:
         shown = (await run("validator", "status")).value
         assert [shown[kind] for kind in ("space", "work", "time")] == ["given in this epoch"] * 2 + ["not asked"]
         assert (shown["share_of_stake"], shown["epoch"], shown["beacon"]) == ("2/2", 0, "weak")
+        assert (shown["status"], shown["bonded"], shown["voting_power"]) == ("candidate", "10nxs", "10")
         found = (await run("query", "proofs", "operator")).value
         assert (found["asked"]["space_k"], found["space"]["valid"], found["given"]["space_epoch"]) == ("18", True, "0")
         assert set((await run("query", "proofs")).value) == {"asked", "epoch"}
