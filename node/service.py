@@ -215,7 +215,9 @@ class NodeService:
                 if receipt is not None:
                     return receipt
                 await self.feed.committed(txid)
-        raise Refused(Reason.TIMED_OUT, f"not in a block after {timeout:g} s; it may still come into one")
+        waits = self._core.mempool.by_txid(txid) is not None
+        prospect = "it may still come into one" if waits else "it does not wait here any more"
+        raise Refused(Reason.TIMED_OUT, f"not in a block after {timeout:g} s; {prospect}")
 
     def report(self, evidence: Evidence) -> bool:
         """Take proof that a validator broke the rules, on its way into a block; return whether it is news.
