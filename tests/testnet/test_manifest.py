@@ -38,7 +38,7 @@ def test_a_new_testnet_is_consistent(tmp_path: Path) -> None:
         assert len(config.persistent_peers) == 2
         assert not any(member.peer_id in peer for peer in config.persistent_peers)
     store = Keystore(tmp_path / "wallets" / "keys")
-    assert store.names() == tuple(sorted(WALLETS))
+    assert store.names() == tuple(sorted((*WALLETS, *(member.name for member in made.members))))
     held = {balance.owner for balance in genesis.balances}
     assert {store.open(name, WALLET_PASSWORD).address for name in WALLETS} <= held
 
