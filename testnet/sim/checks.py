@@ -217,7 +217,7 @@ class Checks:
     def _forgot(self, index: int, error: Wiped | RolledBack) -> None:
         """Expect no more of a machine than its operator left on it."""
         if isinstance(error, RolledBack):
-            self._repeatable[index] = self.promised.get(index, 0)
+            self._repeatable[index] = max(self._repeatable.get(index, 0), error.before)
         self.promised[index] = error.height if isinstance(error, RolledBack) else 0
 
     def went_on(self, machine: Machine) -> None:

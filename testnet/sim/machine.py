@@ -54,10 +54,11 @@ class Wiped(BaseException):
 
 
 class RolledBack(BaseException):
-    """The last blocks were undone; `height` is what is left."""
+    """The last blocks were undone, from height `before` down to `height`."""
 
-    def __init__(self, height: int) -> None:
+    def __init__(self, before: int, height: int) -> None:
         super().__init__()
+        self.before = before
         self.height = height
 
 
@@ -217,14 +218,15 @@ class Machine:
         self.kill()
         self.disk.started()
         chain = open_chain(self.disk.store, self._rules.genesis, self._rules.options)
-        goal, log = Height(max(chain.height - blocks, 0)), self._files().log
+        before, log = chain.height, self._files().log
+        goal = Height(max(before - blocks, 0))
         content = log_after(log.read(), chain, goal, discard=discard)
         log.cut(0)
         log.append(content)
         log.sync()
         while chain.store.height > goal:
             chain.store.undo_block()
-        self._around.watcher.stopped(self, RolledBack(goal))
+        self._around.watcher.stopped(self, RolledBack(before, goal))
 
     def ended(self, error: BaseException) -> None:
         """Take note that the process ended because of an error."""

@@ -48,7 +48,7 @@ DOWN_FOR: Final = (50 * MS, 4 * SECOND)
 """How long a machine stays off."""
 FAULTS_AT_MOST: Final = 30 * SECOND
 """Simulated time of faults for each height that was asked for, at most."""
-STEPS_PER_HEIGHT: Final = 400
+STEPS_PER_HEIGHT: Final = 80
 """Events that one height of a healed network takes for each pair of machines, at most (measured: a tenth)."""
 STEPS_TO_HEAL: Final = 20_000
 """Events after which a healed network must be back to normal."""
