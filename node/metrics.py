@@ -77,6 +77,10 @@ class NodeCollector(Collector):
         yield _labelled("nexus_proposals_rejected", "Proposals not voted for.", "reason", counters.rejected)
         pool = self._core.agreement.pool
         yield CounterMetricFamily("nexus_evidence", "Proofs of double signing learned.", value=pool.known)
+        yield CounterMetricFamily(
+            "nexus_signatures_withheld", "Votes and proposals that the last-sign state did not allow.",
+            value=counters.withheld,
+        )
         yield GaugeMetricFamily("nexus_evidence_pending", "Proofs of double signing not on chain yet.", len(pool))
 
     def _proofs(self) -> Iterator[Metric]:
