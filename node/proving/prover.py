@@ -21,7 +21,7 @@ from crypto.address import encode_address
 from crypto.errors import Reason, Refused
 from crypto.hashing import Label
 from crypto.keys import SecretKey
-from crypto.vdf import time_challenge
+from crypto.vdf import MAX_BITS, time_challenge
 from node.home import Home
 from node.logs import logger
 from node.proving.plots import answer_challenges, find_plots
@@ -89,6 +89,8 @@ class Prover:
         rules = proof_params(self._service.reader())
         if not (rules.space_k or rules.work_bits or rules.vdf_iterations):
             return
+        if rules.vdf_iterations and rules.vdf_bits < MAX_BITS:
+            _log.warning("the delay function of this chain is of a size for tests", bits=rules.vdf_bits)
         current: Turn | None = None
         async with trio.open_nursery() as nursery:
             scope = trio.CancelScope()
