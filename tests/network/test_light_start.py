@@ -1,7 +1,6 @@
 """`nexus light start` as a real process beside real nodes: it serves, survives a kill, and names what is wrong."""
 
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -68,10 +67,25 @@ def nexus(home: Path, *more: str) -> tuple[int, Any]:
     return ended.returncode, json.loads(text)
 
 
+def refused_in_one_sentence(home: Path, address: str) -> None:
+    """Begin with what does not hold: one sentence, and nothing is written before the root of trust holds."""
+    cases = {
+        Reason.WRONG_CHAIN: ("--chain-id", "ab" * 32),
+        Reason.BAD_HEADER: ("--trust-height", "1", "--trust-hash", "ab" * 32),
+        Reason.NOT_AVAILABLE: ("--trust-height", "999999", "--trust-hash", "ab" * 32),
+    }
+    for reason, trust in cases.items():
+        code, error = light(home, "start", "--node", address, *trust)
+        assert code == 1 and error["error"]["reason"] == reason and "\n" not in error["error"]["detail"]
+    assert not (home / "light").exists()
+    assert light(home, "status")[1]["error"]["reason"] == Reason.HOME_MISSING
+
+
 async def test_it_follows_serves_and_goes_on_after_a_kill(root: Path, tmp_path: Path) -> None:
     home, chain_id = tmp_path / "light", load_manifest(root).chain_id
     with running(root) as node:
         txid = await pay(root)
+        refused_in_one_sentence(home, url(root))
         trust = ("--chain-id", chain_id, "--node", url(root))
         with following(home, *trust) as (process, local), Client(local) as client:
             with Client(url(root)) as told:
@@ -98,20 +112,3 @@ async def test_it_follows_serves_and_goes_on_after_a_kill(root: Path, tmp_path: 
         stop(node)
     code, error = light(home, "query", "receipt", txid, "--node", url(root))
     assert code == 1 and error["error"]["reason"] == Reason.UNREACHABLE
-
-
-async def test_what_is_wrong_is_said_in_one_sentence(root: Path, tmp_path: Path) -> None:
-    home = tmp_path / "light"
-    with running(root) as node:
-        await pay(root)
-        cases = {
-            Reason.WRONG_CHAIN: ("--chain-id", "ab" * 32),
-            Reason.BAD_HEADER: ("--trust-height", "1", "--trust-hash", "ab" * 32),
-            Reason.NOT_AVAILABLE: ("--trust-height", "999999", "--trust-hash", "ab" * 32),
-        }
-        for reason, trust in cases.items():
-            code, error = light(home, "start", "--node", url(root), *trust)
-            assert code == 1 and error["error"]["reason"] == reason and "\n" not in error["error"]["detail"]
-        assert not (home / "light").exists()  # nothing is written before the root of trust holds
-        assert light(home, "status")[1]["error"]["reason"] == Reason.HOME_MISSING
-        assert stop(node, signal.SIGTERM)[0] == 0
