@@ -71,6 +71,10 @@ MAX_PROPOSALS_AHEAD: Final = 2
 """Proposals are taken up to this many rounds above ours; each may be a megabyte."""
 MAX_ROUNDS_AHEAD: Final = 4
 """Rounds above the next one in which we keep votes of one validator: the highest. An honest one needs no more."""
+MAX_JUMP: Final = 10_000
+"""Votes count up to this many rounds above ours: more than a day of rounds. Else more than a third of the power could
+send us to round 2^31, and the turns of the proposers on the way there take hours to count.
+"""
 NEW_HEIGHT: Final = RoundStep.UNSTARTED.value
 
 
@@ -254,7 +258,7 @@ class HeightRun:
         if self._machine.decided:
             return self.late_vote(vote, sender)
         ahead = self._crowded_rounds(vote)
-        if ahead and vote.round < ahead[0]:
+        if (ahead and vote.round < ahead[0]) or vote.round > max(self._machine.state.round, 0) + MAX_JUMP:
             return []
         refused = self._refusal(vote, sender)
         if refused is not None:

@@ -5,7 +5,7 @@ drawn from a seed. It reads no clock but the `now` that it is given (ms since 19
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Final
@@ -27,7 +27,7 @@ from consensus.effects import (
 from consensus.relay import RoundStatus
 from consensus.round_machine import RoundStep
 from consensus.sightings import Sightings
-from consensus.types import Vote
+from consensus.types import Commit, Vote, VoteKind
 from crypto.errors import Reason, Refused
 from node.actions import Action, Ask, Halt, Report, Send, SendAll, StartTimer, SubmitResult, Tick, Timer, Verify
 from node.admission import RELAY_BATCH, Admission, Slice
@@ -96,11 +96,12 @@ class Core:
         catch_up: a plan for blocks that we lack.
         verifier: checks commits.
         relay_delay: ms that submitted transactions wait for company.
+        passes_on: tells whether what a peer sends goes on to the other peers.
     """
 
     def __init__(
         self, agreement: Agreement, admission: Admission, mempool: Mempool, catch_up: CatchUp, verifier: Verifier,
-        relay_delay: int,
+        relay_delay: int, passes_on: Callable[[PeerId], bool],
     ) -> None:
         self.agreement = agreement
         self.chain = agreement.chain
@@ -109,6 +110,7 @@ class Core:
         self.catch_up = catch_up
         self._verifier = verifier
         self._relay_delay = relay_delay
+        self._passes_on = passes_on
         self._tickets = count(1)
         self._slices: dict[int, _Submitted] = {}
         self._body_requests: set[int] = set()
@@ -213,7 +215,7 @@ class Core:
         """
         self.agreement.candidates.offer(raws)
         actions = self._follow_up(self.agreement.bodies_came(now))
-        batch = self.admission.begin(raws, local=not sender)
+        batch = self.admission.begin(raws, local=not sender, forward=not sender or self._passes_on(sender))
         submitted = _Submitted(batch, report, sender)
         if not batch.pending:
             return actions + self._entered(submitted, (), now)
@@ -346,12 +348,23 @@ class Core:
             check_committed_block(self.chain.tip, synced.block, synced.commit, self._verifier)
         except Refused as refused:
             self.catch_up.forget(peer_id)
+            actions += self._compare_commit(synced.block.last_commit, peer_id, now)
             actions += self.agreement.punish(peer_id, refused.reason, refused.detail, now)
         else:
             actions += self._adopt(synced, now)
         if self.catch_up.ready(self.chain.height):
             actions += self._timer(Tick.CATCH_UP, 0)
         return actions + self._request_blocks() + self._resume(now)
+
+    def _compare_commit(self, commit: Commit, peer_id: PeerId, now: int) -> list[Action]:
+        """Look who signed a commit for another block than our tip: of a chain that split, it is the proof at hand."""
+        if commit.height != self.chain.height or commit.block_id == self.chain.tip.block_id:
+            return []
+        actions: list[Action] = []
+        for one in commit.signatures:
+            vote = Vote(VoteKind.PRECOMMIT, commit.height, commit.round, commit.block_id, one.validator, one.signature)
+            actions += self.agreement.feed(VoteReceived(vote, peer_id), now)
+        return actions
 
     def _adopt(self, synced: SyncedBlock, now: int) -> list[Action]:
         """Execute a block that is final. If that fails, it is we who are wrong."""

@@ -3,8 +3,9 @@
     engine or peer -> checked against the validator set of its own height -> file, synced -> every peer -> a block
 
 Everything that is pending can go into a block, now or once the height in progress is over; what never can (it is on
-chain already, or too old) is dropped at once. So pending evidence may count as work without ever leading to a chain
-of empty blocks.
+chain already, or too old) or is of no use (the accused is out for ever) is dropped at once. So pending evidence may
+count as work without ever leading to an endless chain of blocks: who is tombstoned can still sign two things at
+heights long past, as often as it likes.
 """
 
 from collections import Counter
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from apps.chain.records import offence_id
+from apps.slashing.rules import is_punished
 from consensus.effects import Verifier
 from consensus.evidence import height_of
 from consensus.types import Evidence
@@ -150,7 +152,9 @@ class EvidencePool:
         return True
 
     def _is_of_use(self, evidence: Evidence) -> bool:
-        """Whether a block from here on may hold it."""
+        """Whether a block from here on may hold it, and it changes anything."""
+        if is_punished(self._chain.store, evidence.validator):
+            return False
         first = Height(max(self._chain.height, height_of(evidence)) + 1)
         try:
             self._chain.check_accusation(evidence, first)

@@ -24,7 +24,7 @@ from apps.staking.sets import enlist, expel
 from consensus.evidence import height_of
 from consensus.types import Validator
 from crypto.errors import Reason, Refused
-from state.changes import Overlay
+from state.changes import Overlay, Reader
 from state.params import BASIS
 from state.receipt import Event
 from state.types import Address, Height
@@ -52,6 +52,12 @@ def _tombstone(state: Overlay, block: BlockDraft, operator: Address, fault: int,
     expel(state, block.height, operator)
     set_uptime(state, operator, None)
     events.append(Event("slashing/tombstone", (("operator", operator.hex()), ("fault", str(fault)))))
+
+
+def is_punished(reader: Reader, validator: Address) -> bool:
+    """Tell whether the operator of a consensus key is tombstoned: more evidence against it costs it nothing."""
+    operator = operator_of_key(reader, validator)
+    return operator is not None and get_operator(reader, operator).tombstoned
 
 
 def end_block(state: Overlay, block: BlockDraft, events: list[Event]) -> None:

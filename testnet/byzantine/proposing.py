@@ -22,7 +22,7 @@ from p2p.wire import (
     request_codec,
 )
 from state.types import Address, BlockId, Round, WtxId
-from testnet.byzantine.wrapper import Seat, Wrapper
+from testnet.byzantine.wrapper import Seat, Wrapper, is_status
 
 
 class EquivocatingProposal(Wrapper):
@@ -34,9 +34,11 @@ class EquivocatingProposal(Wrapper):
 
     def saying(self, message: ConsensusMessage, receivers: Sequence[PeerId]) -> list[Action]:
         """Split own proposals: the half that comes first gets the lower block id."""
-        if self.betrays(message):
+        if not isinstance(message, ProposalMessage):
+            return self.tell(message, receivers) if self.is_own(message) or is_status(message) else []
+        if not self.is_own(message):
             return []
-        if not isinstance(message, ProposalMessage) or not self._is_fresh(message.proposal):
+        if message.proposal.pol_round >= 0:
             return self.tell(message, receivers)
         twin = self._twin(message.proposal)
         low, high = sorted((message.proposal, twin), key=lambda one: one.block_id)
@@ -45,10 +47,6 @@ class EquivocatingProposal(Wrapper):
             *self.tell(ProposalMessage(low), self.seat.audience(receivers, first_half=True)),
             *self.tell(ProposalMessage(high), self.seat.audience(receivers, first_half=False)),
         ]
-
-    def _is_fresh(self, proposal: Proposal) -> bool:
-        in_progress = proposal.height == self.seat.chain.height + 1
-        return in_progress and proposal.pol_round < 0 and proposal.header.proposer == self.seat.address
 
     def _twin(self, proposal: Proposal) -> Proposal:
         """Return a block that differs in its time by a millisecond."""

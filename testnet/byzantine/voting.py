@@ -13,7 +13,7 @@ from node.logic import NodeLogic
 from p2p.network import PeerId
 from p2p.wire import ConsensusMessage, VoteMessage
 from state.types import BlockId, Height, Round
-from testnet.byzantine.wrapper import Seat, Wrapper
+from testnet.byzantine.wrapper import Seat, Wrapper, is_status
 
 REPLAYED: Final = 16
 """Old votes that are sent again with each new one."""
@@ -36,13 +36,11 @@ class DoubleVote(Wrapper):
 
     def saying(self, message: ConsensusMessage, receivers: Sequence[PeerId]) -> list[Action]:
         """Split own votes."""
-        if self.betrays(message):
+        if not isinstance(message, VoteMessage) or message.vote.kind is not self._kind:
+            return self.tell(message, receivers) if self.is_own(message) or is_status(message) else []
+        if not self.is_own(message):
             return []
-        if not isinstance(message, VoteMessage):
-            return self.tell(message, receivers)
         vote = message.vote
-        if vote.kind is not self._kind or not self.seat.is_own(vote):
-            return self.tell(message, receivers)
         low, high = sorted((vote, self._other(vote)), key=lambda one: one.block_id)
         return [
             *self.tell(VoteMessage(low), self.seat.audience(receivers, first_half=True)),

@@ -22,9 +22,8 @@ from node.logs import logger
 from p2p.network import Channel, PeerId
 from p2p.wire import (
     ConsensusMessage,
-    EvidenceMessage,
     ProposalMessage,
-    SightingsMessage,
+    RoundStatusMessage,
     VoteMessage,
     consensus_message_codec,
 )
@@ -158,11 +157,15 @@ class Wrapper:
                 return [self.signing(action)]
         return [action]
 
-    def betrays(self, message: ConsensusMessage) -> bool:
-        """Whether a message would tell others that we said two things: a liar keeps it to itself."""
-        if isinstance(message, EvidenceMessage):
-            return message.evidence.validator == self.seat.address
-        return isinstance(message, SightingsMessage)
+    def is_own(self, message: ConsensusMessage) -> bool:
+        """Whether we sign it ourselves. Who says two things passes on nothing else: it would betray an accomplice."""
+        match message:
+            case VoteMessage(vote):
+                return self.seat.is_own(vote)
+            case ProposalMessage(proposal):
+                in_progress = proposal.height == self.seat.chain.height + 1
+                return in_progress and self.seat.proposer(proposal.round).address == self.seat.address
+        return False
 
     @staticmethod
     def tell(message: ConsensusMessage, receivers: Sequence[PeerId]) -> list[Action]:
@@ -231,3 +234,8 @@ class Wrapper:
     def answers(self, payload: bytes, moniker: str, port: int) -> Iterator[bytes]:
         """Yield the frames that answer a peer's request."""
         return self.inner.answers(payload, moniker, port)
+
+
+def is_status(message: ConsensusMessage) -> bool:
+    """Whether it tells where we stand: a liar who keeps that back learns nothing itself."""
+    return isinstance(message, RoundStatusMessage)

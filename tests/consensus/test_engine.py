@@ -34,7 +34,7 @@ from consensus.effects import (
 )
 from consensus.engine import MAX_EARLY_PROPOSALS, Engine
 from consensus.evidence import verify_evidence
-from consensus.height_run import MAX_ROUNDS_AHEAD
+from consensus.height_run import MAX_JUMP, MAX_ROUNDS_AHEAD
 from consensus.log import BlockEntry, LogEntry, ProposalEntry, VoteEntry
 from consensus.proposer import proposer_of
 from consensus.types import NIL, ConsensusParams, Proposal, Tip, Vote, VoteKind
@@ -424,6 +424,14 @@ def test_rounds_far_ahead_are_bounded_for_each_validator() -> None:
     assert bench.vote(0, PREVOTE, 12, NIL) == []
     bench.vote(1, PREVOTE, 29, NIL)
     assert bench.engine.step == (1, 29, "propose")
+
+
+def test_no_third_of_the_power_sends_it_to_a_round_that_cannot_be_counted_to() -> None:
+    bench = Bench()
+    for round in (2**31 - 1, MAX_JUMP + 1):
+        assert bench.votes([0, 1], PREVOTE, round, NIL) == []
+    bench.votes([0, 1], PREVOTE, MAX_JUMP, NIL)
+    assert bench.engine.step.round == MAX_JUMP
 
 
 def test_proposals_far_ahead_are_dropped() -> None:

@@ -188,6 +188,8 @@ def test_it_makes_a_block_and_leaves_when_that_is_committed() -> None:
     block = world.machines[0].core.chain.block(Height(2)).block
     assert block.evidence == (evidence,)
     assert [len(machine.core.agreement.pool) for machine in world.machines] == [0] * 4
+    world.tell(world.machines[0], encode(EvidenceMessage(double_vote(1, round=5))))
+    assert len(world.machines[0].core.agreement.pool) == 0  # who is out for ever may not keep the chain busy
     assert all(not machine.evidence.content or b"fake" not in machine.evidence.content for machine in world.machines)
     until = world.now + 3000
     world.later(until)
