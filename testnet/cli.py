@@ -199,7 +199,7 @@ def soak(
     chosen = secrets.randbelow(10**6) if seed is None else seed
     _progress.print(f"{nodes} nodes, {cycles} cycles, --seed {chosen}")
     with running_network(nodes) as network, _progress.status("starting") as line:
-        report = run_soak(network, cycles, chosen, line.update)
+        report = run_soak(network, cycles, chosen, line.update if _progress.is_terminal else _progress.print)
     if _form(ctx) is Form.JSON:
         sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
     else:

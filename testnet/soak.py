@@ -26,6 +26,7 @@ from node.wallet import message
 from state.types import NATIVE, Amount
 from testnet.network import LocalNetwork
 from testnet.purse import Purse
+from testnet.scrape import Scraper
 from testnet.senders import load_senders
 from testnet.view import look
 
@@ -90,6 +91,7 @@ async def _soak(network: LocalNetwork, cycles: int, seed: int, progress: Callabl
         nursery.cancel_scope.cancel()
     progress("comparing the nodes")
     height, problems = await _compare(network, acknowledged)
+    problems += _told_evidence(network)
     network.stop_all()
     votes, contradictions = compare_archives(network)
     problems += contradictions + [found for member in network.members for found in _trouble(network, member.name)]
@@ -183,6 +185,13 @@ def _archived(home: Home) -> Iterator[tuple[tuple[object, ...], bytes]]:
                 yield (vote.validator, vote.height, vote.round, vote.kind.name), vote.block_id
             elif isinstance(entry, OfferEntry):
                 yield ("proposal", entry.offer.height, entry.offer.round), entry.offer.block_id
+
+
+def _told_evidence(network: LocalNetwork) -> list[str]:
+    """Return what the nodes' metrics say of double signing since their last start."""
+    with Scraper() as scraper:
+        counts = {member.name: scraper.total(member, "nexus_evidence_total") for member in network.members}
+    return [f"{name} learned {count:.0f} proofs of double signing" for name, count in counts.items() if count]
 
 
 def _trouble(network: LocalNetwork, name: str) -> Iterable[str]:
