@@ -47,8 +47,8 @@ OWNERS = (*OPERATORS, "alice", "bob")
 EPOCH = 4
 SECURITY = SecurityParams(evidence_age=9_000, unbonding=6_000, trust_period=1_000, epoch_length=EPOCH)
 STAKING = StakingParams(
-    unbonding_blocks=5, slash_double_sign=1_234, slash_downtime=3_333, downtime_window=3, min_signed=5_000, jail_blocks=1,
-    max_commission_step=5_000, inflation=700,
+    unbonding_blocks=5, slash_double_sign=1_234, slash_downtime=3_333, downtime_window=3, min_signed=5_000,
+    jail_blocks=1, max_commission_step=5_000, inflation=700,
 )
 AMOUNTS = (1, 2, 3, 7, 10, 999_999, 1_000_003, 5_000_000, START // 3)
 
