@@ -6,6 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from apps.genesis import carried_records, init_genesis
+from apps.staking.leaving import entries_of, entry_amount
+from apps.staking.messages import Delegate, Redelegate, Unbond
+from apps.staking.records import get_operator, pool_of, position_of
 from apps.supply import supply_differences
 from apps.token.messages import Approve, Freeze, Issue, Lock, Unlock
 from consensus.types import EMPTY_COMMIT
@@ -18,9 +21,11 @@ from state.params import ChainParams
 from state.records import asset_id, balance_key, lock_key, nonce_key, output_key, supply_key
 from state.transaction import NO_SCRIPT, Memo, State
 from state.types import NATIVE, Amount, Height, TxId
+from tests.apps.staking_world import NXS, OPERATORS, RULES, SECURITY, miss, staking_world
 from tests.apps.world import CHAIN, GENESIS_ID, World, address, deposit, make_genesis
 
 ALICE, BOB = address("alice"), address("bob")
+OP1, OP2, OP3 = (address(name) for name in OPERATORS)
 GOLD = asset_id(address("issuer"), "gold")
 
 
@@ -129,3 +134,39 @@ def test_the_new_chain_goes_on_from_there(lived: World) -> None:
         lived.block()
     lived.does("alice", Unlock(identity))
     assert lived.height == 40 - old
+
+
+def test_stake_is_taken_over_and_what_is_on_its_way_waits_anew() -> None:
+    world = staking_world()
+    world.does("alice", Delegate(OP1, Amount(9 * NXS)), Delegate(OP2, Amount(5 * NXS)), Delegate(OP3, Amount(4 * NXS)))
+    world.does("alice", Unbond(OP1, Amount(NXS)), Redelegate(OP2, OP3, Amount(2 * NXS)))
+    while world.height < 5:
+        world.block()
+    world.does("alice", Unbond(OP1, Amount(3 * NXS)))  # a second epoch
+    for _ in range(3):
+        miss(world, "op1")
+    jailed = get_operator(world.records, OP1)
+    assert jailed.jailed
+    genesis = replace(exported(world), security=SECURITY, staking=RULES)
+    state = first_state(genesis)
+    assert supply_differences(state) == {}
+    assert carried_records(sorted(state.items()), Height(0)) == genesis.carried
+    for operator in (OP1, OP2, OP3):
+        assert pool_of(state, operator) == pool_of(world.records, operator)
+    assert get_operator(state, OP1).jailed_until == jailed.jailed_until - world.height
+    assert [entry_amount(state, one) for _, one in entries_of(state, ALICE)] == [
+        entry_amount(world.records, one) for _, one in entries_of(world.records, ALICE)
+    ]
+    world.records.clear()
+    world.records.update(state)
+    world.height, world.tip, world.last_commit = 0, GENESIS_ID, EMPTY_COMMIT
+    held, staked = ledger.balance(world.records, ALICE, NATIVE), position_of(world.records, ALICE, OP3).shares
+    world.block(evidence=())
+    world.does("alice", Unbond(OP2, Amount(NXS)))
+    while world.height < 9:  # the wait of what set out in epoch 0, by time too
+        assert len(entries_of(world.records, ALICE)) == 4
+        world.block()
+    world.block()
+    assert entries_of(world.records, ALICE) == []
+    assert ledger.balance(world.records, ALICE, NATIVE) > held + 4 * NXS
+    assert position_of(world.records, ALICE, OP3).shares == staked + 2 * NXS
