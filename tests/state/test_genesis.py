@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from consensus.types import ConsensusParams
 from crypto.address import encode_address
@@ -26,7 +27,7 @@ from state.genesis import (
     genesis_hash,
 )
 from state.genesis_json import genesis_from_json, genesis_to_json
-from state.params import ChainParams, SecurityParams, Timing
+from state.params import ChainParams, ProofParams, SecurityParams, Timing
 from state.records import asset_id
 from state.types import MAX_AMOUNT, NATIVE, Address, Amount
 from tests.state.chains import KEY, OWNERS
@@ -103,6 +104,12 @@ def put(*path: str | int, value: object) -> Callable[[Document], None]:
         (put("security", "trust_period", value=21 * 86_400_000), "security.trust_period"),
         (put("security", "trust_period", value=0), "security.trust_period"),
         (put("security", "epoch_length", value=0), "security.epoch_length"),
+        (put("proofs", "space_k", value=17), "proofs.space_k"),
+        (put("proofs", "space_k", value=51), "proofs.space_k"),
+        (put("proofs", "where", value=1), "proofs.where"),
+        (put("proofs", "vdf_bits", value=1028), "proofs.vdf_bits"),
+        (put("proofs", "vdf_bits", value=1001), "proofs.vdf_bits"),
+        (put("proofs", "vdf_iterations", value=11_999_999), "proofs.vdf_iterations"),
         (put("validators", value=[]), "validators"),
         (put("validators", 1, "public_key", value="xx"), "validators[1].public_key"),
         (put("validators", 1, "public_key", value="00" * 1794), "validators[1].public_key"),
@@ -184,3 +191,18 @@ def test_many_outputs() -> None:
     outputs = tuple(GenesisOutput(rng.choice(owners), "nxs", Amount(rng.randrange(1, 10**9))) for _ in range(30_000))
     genesis = msgspec.structs.replace(GENESIS, outputs=outputs)
     assert genesis_from_json(genesis_to_json(genesis)) == genesis
+
+
+def test_what_proofs_may_ask_for_is_checked_together() -> None:
+    genesis = GENESIS
+    fine = (
+        ProofParams(vdf_iterations=12_000_000), ProofParams(vdf_iterations=1, vdf_bits=512),
+        ProofParams(space_k=18, where=1), ProofParams(target_gas=1, max_difficulty=7),
+    )
+    for proofs in fine:
+        check_genesis(replace(genesis, proofs=proofs, chain=replace(genesis.chain, difficulty=7)))
+    with pytest.raises(Refused) as caught:
+        check_genesis(replace(
+            genesis, proofs=ProofParams(target_gas=1, max_difficulty=6), chain=replace(genesis.chain, difficulty=7)
+        ))
+    assert caught.value.reason is Reason.BAD_GENESIS
