@@ -87,12 +87,12 @@ def amount_of(client: Client, text: str, issuer: Address | None, least: int = 1)
     return asset, to_smallest(quantity, decimals, least)
 
 
-def native_amount(text: str) -> Amount:
-    """Return a fee such as `0.01nxs` in unxs. Raises Refused(BAD_ARGUMENT | AMOUNT_OUT_OF_RANGE)."""
+def native_amount(text: str, least: int = 1) -> Amount:
+    """Return a fee or a stake such as `0.01nxs` in unxs. Raises Refused(BAD_ARGUMENT | AMOUNT_OUT_OF_RANGE)."""
     quantity = parse_quantity(text)
     if asset_of(quantity.unit, None) != NATIVE:
-        raise Refused(Reason.BAD_ARGUMENT, "a fee is in nxs or unxs")
-    return to_smallest(quantity, NATIVE_DECIMALS)
+        raise Refused(Reason.BAD_ARGUMENT, "fees and stake are in nxs or unxs")
+    return to_smallest(quantity, NATIVE_DECIMALS, least)
 
 
 def shown_amount(client: Client, asset: AssetId, amount: int) -> str:

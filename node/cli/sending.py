@@ -109,7 +109,7 @@ def transaction(app: typer.Typer, name: str | None = None) -> Callable[[Build], 
 def _send(build: Build, session: Session, shared: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     store = Keystore(session.home / "keys")
     entry = store.entry(shared["sender"])
-    fee = native_amount(shared["fee"]) if shared["fee"] else None
+    fee = native_amount(shared["fee"], least=0) if shared["fee"] else None
     with Client(session.url) as client:
         parts = build(Sending(session, client, entry), **values)
         sponsor = store.entry(shared["sponsor"]) if shared["sponsor"] else None

@@ -159,7 +159,7 @@ async def test_a_validator_joins_and_leaves_and_another_is_jailed_and_comes_back
             return height + 1 >= int(info["jailed_until"])
 
         await stage.until(client, freed)
-        stage.tx("slashing", "unjail", "--from", victim.name)
+        assert stage.tx("slashing", "unjail", "--fee", "0nxs", "--from", victim.name)["fee"] == "0nxs"  # a duty is free
 
         async def back() -> bool:
             return await signs(client, absent["operator"])
