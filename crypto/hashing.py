@@ -50,6 +50,9 @@ class Label(Enum):
     HYBRID_SIGN = b"nexus/hybrid-sign/1"  # scheme byte, both keys, message -> what both keys sign
     STOQ_AUTH = b"nexus/stoq-auth/1"
     HANDSHAKE = b"nexus/handshake/1"
+    PEER_RECORD = b"nexus/peer-record/1"  # what a node says of itself -> what both its keys sign
+    PEER_NAME = b"nexus/peer-name/1"  # seed of the node key -> seed of its Ed25519 key
+    ADDRESS_BOOK = b"nexus/address-book/1"  # a node's secret and prefixes -> bucket of an address
     SIGN_STATE = b"nexus/sign-state/1"  # checksum of a validator's last-sign state
 
     def __init__(self, text: bytes) -> None:

@@ -2,8 +2,8 @@
 
 A slice of at most SLICE transactions is decoded and checked against the state; what is left comes back as signatures
 to verify, on threads or not; then it enters the mempool. Small slices keep consensus responsive: between any two
-of them the driver serves votes. The node that a transaction was submitted to sends it to all its peers, once;
-nobody floods.
+of them the driver serves votes. The node that a transaction was submitted to sends it to all its peers, once; who of
+them passes it on is the core's to say.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -44,12 +44,14 @@ class Slice:
         pending: place, transaction, and what the state says of it.
         faults: refusals that blame whoever sent the bytes.
         height: of the tip that they were checked against.
-        local: submitted to this node, which passes them on; else a peer sent them.
+        local: submitted to this node; else a peer sent them.
+        forward: to be passed on to the peers.
     """
 
     results: list[SubmitResult | None]
     height: int
     local: bool
+    forward: bool
     pending: list[tuple[int, Decoded, Admitted]] = field(default_factory=list)
     faults: list[Refused] = field(default_factory=list)
 
@@ -66,28 +68,24 @@ class Admission:
         mempool: where good transactions go.
         signatures: what is known to hold.
         view: returns the chain as the next block will see it.
-        forward: pass on what peers sent, too: for nodes whose peers are not connected with each other.
 
     Attributes:
         refusals: how often each reason was given.
     """
 
-    def __init__(
-        self, mempool: Mempool, signatures: SignatureCache, view: Callable[[], View], forward: bool = False
-    ) -> None:
+    def __init__(self, mempool: Mempool, signatures: SignatureCache, view: Callable[[], View]) -> None:
         self._mempool = mempool
         self._signatures = signatures
         self._view = view
-        self._forward = forward
         self._checking: set[WtxId] = set()
         self._outbox: list[bytes] = []
         self._own: dict[WtxId, None] = {}
         self.refusals: dict[Reason, int] = {}
 
-    def begin(self, raws: Sequence[bytes], *, local: bool) -> Slice:
+    def begin(self, raws: Sequence[bytes], *, local: bool, forward: bool) -> Slice:
         """Decode and check against the state. The result lists what is refused; the rest waits for its signatures."""
         view = self._view()
-        batch = Slice([None] * len(raws), view.height, local)
+        batch = Slice([None] * len(raws), view.height, local, forward)
         for index, raw in enumerate(raws):
             try:
                 decoded = decode_transaction(raw)
@@ -99,7 +97,7 @@ class Admission:
                 continue
             if self._signatures.knows(decoded.wtxid, admitted.keys):
                 self._signatures.hits += 1
-                batch.results[index] = self._enter(decoded, admitted, local)
+                batch.results[index] = self._enter(decoded, admitted, batch)
             else:
                 self._checking.add(decoded.wtxid)
                 batch.pending.append((index, decoded, admitted))
@@ -124,7 +122,7 @@ class Admission:
             except Refused as refused:
                 batch.results[index] = self._refuse(refused)
                 continue
-            batch.results[index] = self._enter(decoded, admitted, batch.local)
+            batch.results[index] = self._enter(decoded, admitted, batch)
         return tuple(result for result in batch.results if result is not None)
 
     def _check(self, decoded: Decoded, view: View) -> Admitted:
@@ -137,7 +135,7 @@ class Admission:
         payload = decoded.body.payload
         return self._mempool.pending_fees(payload.sender) if isinstance(payload, Call) else 0
 
-    def _enter(self, decoded: Decoded, admitted: Admitted, local: bool) -> SubmitResult:
+    def _enter(self, decoded: Decoded, admitted: Admitted, batch: Slice) -> SubmitResult:
         try:
             entry = Entry(decoded, admitted.gas, admitted.keys, admitted.free, admitted.withdrawn)
             removed = self._mempool.add(entry, admitted.next_nonce)
@@ -145,9 +143,9 @@ class Admission:
             return self._refuse(refused)
         for gone, _ in removed:
             self._own.pop(gone.wtxid, None)
-        if local:
+        if batch.local:
             self._own[decoded.wtxid] = None
-        if local or self._forward:
+        if batch.forward:
             self._outbox.append(decoded.raw)
         return decoded.txid
 

@@ -1,6 +1,7 @@
 """Puts a core together out of a chain, a log and a key: the same for a process and for the simulator."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
@@ -20,23 +21,42 @@ from node.mempool import Limits, Mempool
 from node.signatures import Holds, SignatureCache
 from node.sync import CatchUp
 from node.vote_archive import VoteArchive
+from p2p.address import parse_peer_address
+from p2p.network import PeerId
 from state.transaction import Decoded, sign_digest
 from state.types import Address
+
+RELAY_DELAY: Final = 25
+"""ms that submitted transactions wait for company before they go to the peers."""
 
 
 @dataclass(frozen=True, slots=True)
 class CoreSettings:
-    """What an operator may set of the core. `relay_delay` in ms; `forward` passes on what peers send, too."""
+    """What an operator may set of the core.
+
+    Attributes:
+        limits: of the mempool.
+        relay_delay: ms that submitted transactions wait for company.
+        forward: pass on what any peer sends.
+        settled: pass on what comes from anybody but these, who tell each other themselves; None for nobody's.
+    """
 
     limits: Limits
     relay_delay: int
     forward: bool = False
+    settled: frozenset[PeerId] | None = None
+
+    def passes_on(self, sender: PeerId) -> bool:
+        """Return whether what a peer sends goes on to the others."""
+        return self.forward or (self.settled is not None and sender not in self.settled)
 
 
 def core_settings(config: NodeConfig) -> CoreSettings:
     """Return the part of a node's settings that the core reads."""
     limits = Limits(config.mempool_transactions, config.mempool_bytes, config.mempool_per_sender)
-    return CoreSettings(limits, config.relay_delay, config.forward_transactions)
+    settled = frozenset(parse_peer_address(text).peer_id for text in config.persistent_peers)
+    speaks = config.role in ("validator", "guarded")
+    return CoreSettings(limits, RELAY_DELAY, config.role in ("full", "sentry"), settled if speaks else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +99,8 @@ def compose(chain: Chain, files: Files, verifier: Verifier, own_key: bytes | Non
     catch_up = CatchUp()
     memory = Memory(files.log, guard, EvidencePool(files.evidence, chain, verifier), VoteArchive(files.archive))
     agreement = Agreement(chain, engine, memory, mempool, signatures, verifier, catch_up)
-    admission = Admission(mempool, signatures, lambda: chain.view, settings.forward)
-    return Core(agreement, admission, mempool, catch_up, verifier, settings.relay_delay)
+    admission = Admission(mempool, signatures, lambda: chain.view)
+    return Core(agreement, admission, mempool, catch_up, verifier, settings.relay_delay, settings.passes_on)
 
 
 def _holds(verifier: Verifier) -> Holds:

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from crypto.errors import Reason, Refused
 from node.home import write_file
-from p2p.address import parse_peer_address
+from p2p.address import parse_peer_address, parse_place
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 """0 lets the system choose, which tests and local networks use."""
@@ -25,6 +25,10 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     moniker: Name = "node"
     """What people call this node."""
+    role: Literal["validator", "guarded", "full", "seed", "sentry"] = "validator"
+    """What the node is to others: see node/peering.py."""
+    external_address: str = ""
+    """`[ADDR]:PORT` that others are told to dial; empty for the listening one."""
     listen_host: str = "::1"
     """IPv6 address for peers."""
     listen_port: Port = 7100
@@ -51,10 +55,6 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Bytes of pending transactions kept at most."""
     mempool_per_sender: Annotated[int, Meta(ge=1)] = 2_000
     """Pending transactions of one sender at most."""
-    relay_delay: Annotated[int, Meta(ge=0, le=1000)] = 25
-    """Submitted transactions wait this long for company before they go to the peers."""
-    forward_transactions: bool = False
-    """Pass on what peers send, too: for a node whose peers are not connected with each other."""
     signature_workers: Literal["auto", "inline"] | Annotated[int, Meta(ge=1, le=64)] = "auto"
     """Threads that check signatures; "inline" uses none, "auto" decides by the number of processors."""
     archive: bool = False
@@ -173,6 +173,15 @@ def _cross_checks(config: NodeConfig) -> list[str]:
                 parse_peer_address(text)
             except Refused as refused:
                 wrong.append(f"{key}: {refused.detail}")
+    if config.external_address:
+        try:
+            parse_place(config.external_address)
+        except Refused as refused:
+            wrong.append(f"external_address: {refused.detail}")
+    if config.role == "guarded" and not config.persistent_peers:
+        wrong.append("role = 'guarded': such a validator speaks to its sentries alone: name them in persistent_peers")
+    if config.role == "guarded" and config.seeds:
+        wrong.append("role = 'guarded': a guarded validator asks no seeds")
     if config.api_port and config.api_port == config.metrics_port:
         wrong.append(f"api_port and metrics_port are both {config.api_port}")
     return wrong

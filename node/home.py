@@ -10,6 +10,8 @@
     data/consensus.log   own votes and what led to them, for the height in progress
     data/votes.0, data/votes.1   votes of past heights, for accountability; they take turns
     data/evidence     proofs of double signing that are not on chain yet
+    data/peers        the address book: who was met where, and who is shut out
+    data/admin.sock   where `nexus peers` talks with the running node; only the owner may
 """
 
 import os
@@ -83,6 +85,16 @@ class Home:
     def evidence(self) -> Path:
         """Proofs of double signing that wait for a block."""
         return self.data / "evidence"
+
+    @property
+    def peers(self) -> Path:
+        """The address book."""
+        return self.data / "peers"
+
+    @property
+    def admin(self) -> Path:
+        """The socket for the operator's commands."""
+        return self.data / "admin.sock"
 
 
 def init_home(root: Path) -> Home:

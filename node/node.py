@@ -29,12 +29,12 @@ from node.last_sign import DiskSignFile
 from node.logic import Wrap, unwrapped
 from node.logs import configure_logging, logger
 from node.metrics import NodeCollector, serve_metrics
+from node.peering import open_peering
 from node.proving.prover import Prover
 from node.remedies import advised
 from node.service import NodeService
 from node.sign_export import check_present
-from p2p.address import parse_peer_address
-from p2p.config import CoreName, Limits, NetworkConfig
+from p2p.address import peer_id_of
 from p2p.mesh import Mesh, open_network
 from state.chainstore import ChainOptions
 from state.genesis import Genesis, genesis_hash
@@ -65,16 +65,6 @@ class RunningNode:
     core: Core
     network: Mesh
     store: LevelDB
-
-
-def network_config(config: NodeConfig) -> NetworkConfig:
-    """Return the part of a node's settings that the network reads."""
-    peers = tuple(parse_peer_address(text) for text in (*config.persistent_peers, *config.seeds))
-    limits = Limits(inbound=config.max_peers, outbound=config.max_peers)
-    return NetworkConfig(
-        host=config.listen_host, port=config.listen_port, core=CoreName(config.quic_core), persistent=peers,
-        datagram_size=config.datagram_size, limits=limits,
-    )
 
 
 @asynccontextmanager
@@ -109,7 +99,9 @@ async def open_node(
         files = Files(log, DiskSignFile(home.sign_state), DiskPoolFile(home.evidence), (archive[0], archive[1]))
         core = compose(chain, files, verifier, own_key, core_settings(config))
         feed = EventFeed()
-        async with open_network(network_config(config), keys.node, genesis_hash(genesis)) as network:
+        chain_id = genesis_hash(genesis)
+        peering = open_peering(home, config, peer_id_of(keys.node.public_key), chain_id)
+        async with open_network(peering.config, keys.node, chain_id, peering.company) as network:
             workers = worker_count(config.signature_workers)
             driver = Driver(wrap(core, signer, chain), network, signer, verifier, feed, config.moniker, workers)
             service = NodeService(core, driver, network, feed, config.moniker, wall_clock())
@@ -117,6 +109,7 @@ async def open_node(
                 await nursery.start(driver.run)
                 if keys.consensus is not None:
                     nursery.start_soon(Prover(service, home, keys.consensus).run)
+                nursery.start_soon(peering.run, network, keys.node, chain_id)
                 yield RunningNode(service, core, network, store)
                 nursery.cancel_scope.cancel()
 

@@ -41,7 +41,7 @@ class Limits:
     requests: int = 32
     """Unanswered requests of one peer to us, and of us to one peer."""
     penalty: float = 20.0
-    """For so many seconds nobody who broke a rule is let in again."""
+    """For so many seconds nobody who broke a rule is let in again; longer after each further time (`p2p.bans`)."""
 
 
 @dataclass(frozen=True, slots=True)

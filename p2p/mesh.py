@@ -8,9 +8,11 @@ Of two connections with one peer one stays:
 
 import os
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 
 import trio
 
@@ -18,10 +20,13 @@ from crypto.errors import Reason, Refused
 from crypto.keys import SecretKey
 from crypto.schemes import Scheme
 from p2p.address import peer_id_of
+from p2p.bans import Bans
 from p2p.config import MAX_DATAGRAM, MIN_DATAGRAM, Limits, NetworkConfig
+from p2p.exchange import NoMeeting
 from p2p.metrics import Counters, NetworkMetrics
-from p2p.network import Channel, NetworkEvent, PeerAddress, PeerId, PeerInfo
+from p2p.network import Channel, Meeting, NetworkEvent, PeerAddress, PeerId, PeerInfo
 from p2p.peer import Peer
+from p2p.prefix import LOOPBACK, prefix_of
 from p2p.stoq.auth import (
     LocalIdentity,
     RemoteIdentity,
@@ -34,7 +39,7 @@ from p2p.stoq.channel import framed
 from p2p.stoq.connection import Connection
 from p2p.stoq.control import INSTANCE_SIZE
 from p2p.stoq.cores import CoreSettings
-from p2p.stoq.endpoint import LOOPBACK, Endpoint, bind, prefix_of, resolve
+from p2p.stoq.endpoint import Endpoint, bind, resolve
 from p2p.stoq.tls import make_certificate
 from state.types import ChainId
 
@@ -46,12 +51,32 @@ STABLE = 5.0
 """Seconds after which a lost connection counts as a success and the wait before the next dial starts small."""
 
 
+def wall_clock() -> int:
+    """Return ms since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    """What a network knows of peers beyond the live ones.
+
+    Attributes:
+        meeting: answers what peers ask about others.
+        bans: who is shut out.
+        clock: ms since 1970, for the bans.
+    """
+
+    meeting: Meeting
+    bans: Bans
+    clock: Callable[[], int] = wall_clock
+
+
 class Mesh:
     """The `Network` over STOQ. Made by `open_network`."""
 
     def __init__(
         self, config: NetworkConfig, identity: LocalIdentity, endpoint: Endpoint, counters: Counters,
-        nursery: trio.Nursery,
+        nursery: trio.Nursery, company: Company,
     ) -> None:
         self.peer_id = peer_id_of(identity.key.public_key)
         self.port = endpoint.port
@@ -60,11 +85,12 @@ class Mesh:
         self._endpoint = endpoint
         self._counters = counters
         self._nursery = nursery
+        self._company = company
         self._live: dict[PeerId, Peer] = {}
         self._leaving: dict[PeerId, trio.Event] = {}
-        self._penalties: dict[PeerId, float] = {}
+        self._kept: dict[PeerId, trio.CancelScope] = {}
         self._failures: dict[PeerId, Refused] = {}
-        self._dialled: set[PeerId] = set()
+        self._dialling: set[PeerId] = set()
         self._changed = trio.Event()
         consensus_in, self.consensus_events = trio.open_memory_channel[NetworkEvent](EVENT_SLOTS)
         bulk_in, self.bulk_events = trio.open_memory_channel[NetworkEvent](EVENT_SLOTS)
@@ -112,11 +138,68 @@ class Mesh:
         """Why the last dial of each persistent peer failed; a peer that answered is not in it."""
         return dict(self._failures)
 
+    @property
+    def kept(self) -> frozenset[PeerId]:
+        """The persistent peers."""
+        return frozenset(self._kept)
+
     def dial(self, address: PeerAddress) -> None:
         """Keep a connection with this peer from now on, as with the persistent ones."""
-        if address.peer_id not in self._dialled and address.peer_id != self.peer_id:
-            self._dialled.add(address.peer_id)
-            self._nursery.start_soon(self._keep, address)
+        if address.peer_id not in self._kept and address.peer_id != self.peer_id:
+            self._kept[address.peer_id] = trio.CancelScope()
+            self._nursery.start_soon(self._keep, address, self._kept[address.peer_id])
+
+    def ban(self, peer_id: PeerId, until: int) -> None:
+        """Shut a peer out until a time (ms since 1970), and end its connection; a time in the past lets it in again."""
+        now = self._company.clock()
+        self._company.bans.ban(peer_id, until, now)
+        if until > now:
+            scope = self._kept.pop(peer_id, None)
+            if scope is not None:
+                scope.cancel()
+            self.disconnect(peer_id, Reason.PEER_REFUSED, "the operator shut this node out")
+
+    def is_banned(self, peer_id: PeerId) -> bool:
+        """Return whether a peer is shut out."""
+        return self._company.bans.is_banned(peer_id, self._company.clock())
+
+    async def connect(self, address: PeerAddress) -> PeerInfo:
+        """Dial a peer once and return the connection, or the one that there is already.
+
+        Raises:
+            Refused: whatever stopped it.
+        """
+        peer = self._live.get(address.peer_id)
+        if peer is None:
+            if address.peer_id in self._dialling:
+                raise Refused(Reason.REPLACED, "the peer is being dialled already")
+            self._dialling.add(address.peer_id)
+            try:
+                await self._dial(address)
+            finally:
+                self._dialling.discard(address.peer_id)
+            peer = self._live.get(address.peer_id)
+        if peer is None:
+            raise Refused(Reason.REPLACED, "another connection took its place")
+        return peer.info
+
+    async def meet(self, peer_id: PeerId, question: bytes, timeout: float) -> bytes:
+        """Ask a peer's network, not its node; return the one frame of its answer.
+
+        Raises:
+            Refused: the peer's reason, TIMED_OUT, CONNECTION_LOST.
+        """
+        peer = self._live.get(peer_id)
+        if peer is None:
+            raise Refused(Reason.CONNECTION_LOST, f"no connection with {peer_id.hex()[:16]}")
+        async with aclosing(peer.requests.ask(question, timeout, meet=True)) as answer:
+            async for frame in answer:
+                return frame
+        raise Refused(Reason.MALFORMED, "an empty answer")
+
+    async def wait_change(self) -> None:
+        """Wait until a peer comes or goes."""
+        await self._changed.wait()
 
     # ---- connections
 
@@ -172,12 +255,12 @@ class Mesh:
         allowed = self._config.allowed
         if allowed is not None and remote.peer_id not in allowed:
             raise Refused(Reason.PEER_REFUSED, "the node id is not on the list of allowed peers")
-        if self._penalties.get(remote.peer_id, 0.0) > trio.current_time():
-            raise Refused(Reason.PEER_REFUSED, "the node broke a rule a moment ago")
+        if self.is_banned(remote.peer_id):
+            raise Refused(Reason.PEER_REFUSED, "the node broke a rule, or is shut out by the operator")
         older = self._live.get(remote.peer_id)
         if older is not None and not self._replaces(connection, remote, older):
             raise Refused(Reason.REPLACED, "an older connection stays")
-        if connection.inbound and older is None:
+        if connection.inbound and older is None and remote.peer_id not in self._kept:
             _check_room(self._live.values(), connection, self._config.limits)
 
     def _join(self, connection: Connection, remote: RemoteIdentity) -> None:
@@ -193,7 +276,9 @@ class Mesh:
             self._counters.refusals[connection.ended[0]] += 1
             return
         self._counters.handshakes += 1
-        peer = Peer(connection, remote, self._config.limits, self._counters, self._consensus, self._bulk)
+        peer = Peer(
+            connection, remote, self._config.limits, self._counters, self._consensus, self._bulk, self._company.meeting
+        )
         before = self._leaving.get(remote.peer_id)
         self._live[remote.peer_id] = peer
         self._leaving[remote.peer_id] = peer.done
@@ -230,34 +315,38 @@ class Mesh:
         self._announce_change()
 
     def _punish(self, peer_id: PeerId) -> None:
-        now = trio.current_time()
-        self._penalties = {who: until for who, until in self._penalties.items() if until > now}
-        self._penalties[peer_id] = now + self._config.limits.penalty
+        """Shut a peer out for a while; one that the operator wants never for longer than the first time."""
+        now = self._company.clock()
+        if peer_id in self._kept:
+            self._company.bans.ban(peer_id, now + round(self._config.limits.penalty * 1000), now)
+        else:
+            self._company.bans.offence(peer_id, now)
 
-    async def _keep(self, address: PeerAddress) -> None:
+    async def _keep(self, address: PeerAddress, scope: trio.CancelScope) -> None:
         """Dial a persistent peer whenever there is no connection with it."""
-        timing = self._config.timing
-        wait = timing.redial_least
-        if self.peer_id > address.peer_id:
-            await trio.sleep(SECOND_DIAL_DELAY)
-        while True:
-            if address.peer_id in self._live:
-                since = trio.current_time()
-                while address.peer_id in self._live:
-                    await self._changed.wait()
-                if trio.current_time() - since >= STABLE:
-                    wait = timing.redial_least
+        with scope:
+            if self.peer_id > address.peer_id:
+                await trio.sleep(SECOND_DIAL_DELAY)
+            timing = self._config.timing
+            wait = timing.redial_least
+            while True:
+                if address.peer_id in self._live:
+                    since = trio.current_time()
+                    while address.peer_id in self._live:
+                        await self._changed.wait()
+                    if trio.current_time() - since >= STABLE:
+                        wait = timing.redial_least
+                    await trio.sleep(random.uniform(0.5, 1.0) * wait)
+                    continue
+                try:
+                    await self._dial(address)
+                    self._failures.pop(address.peer_id, None)
+                except Refused as refusal:
+                    self._failures[address.peer_id] = refusal
+                if address.peer_id in self._live:
+                    continue
                 await trio.sleep(random.uniform(0.5, 1.0) * wait)
-                continue
-            try:
-                await self._dial(address)
-                self._failures.pop(address.peer_id, None)
-            except Refused as refusal:
-                self._failures[address.peer_id] = refusal
-            if address.peer_id in self._live:
-                continue
-            await trio.sleep(random.uniform(0.5, 1.0) * wait)
-            wait = min(2 * wait, timing.redial_most)
+                wait = min(2 * wait, timing.redial_most)
 
     def _send(self, peer_id: PeerId, channel: Channel, frame: bytes) -> bool:
         peer = self._live.get(peer_id)
@@ -281,13 +370,16 @@ def _check_room(live: Iterable[Peer], connection: Connection, limits: Limits) ->
 
 
 @asynccontextmanager
-async def open_network(config: NetworkConfig, identity: SecretKey, chain_id: ChainId) -> AsyncIterator[Mesh]:
+async def open_network(
+    config: NetworkConfig, identity: SecretKey, chain_id: ChainId, company: Company | None = None
+) -> AsyncIterator[Mesh]:
     """Listen, dial the persistent peers, and keep both up while the context lasts.
 
     Args:
         config: where to listen, whom to dial, how much to allow.
         identity: the node key, of scheme FALCON.
         chain_id: the genesis hash; peers of another chain are refused with WRONG_GENESIS.
+        company: what is known of others; by default nothing, and nobody is told anything.
 
     Raises:
         Refused: PORT_IN_USE if the port is taken; BAD_CONFIG if a setting cannot be used; BAD_KEY for another scheme.
@@ -302,7 +394,8 @@ async def open_network(config: NetworkConfig, identity: SecretKey, chain_id: Cha
     endpoint = Endpoint(bind(config.host, config.port), settings, config.limits, config.timing, counters)
     local = LocalIdentity(identity, chain_id, os.urandom(INSTANCE_SIZE), endpoint.port)
     async with trio.open_nursery() as nursery:
-        mesh = Mesh(config, local, endpoint, counters, nursery)
+        alone = Company(NoMeeting(), Bans(config.limits.penalty))
+        mesh = Mesh(config, local, endpoint, counters, nursery, company or alone)
         nursery.start_soon(endpoint.run, mesh.accept)
         for address in config.persistent:
             mesh.dial(address)

@@ -98,6 +98,18 @@ class RequestReceived:
 NetworkEvent = PeerConnected | PeerDisconnected | FrameReceived | RequestReceived
 
 
+class Meeting(Protocol):
+    """Answers what peers ask about other peers. The implementation is `p2p.exchange.Exchange`."""
+
+    def answer(self, peer: PeerInfo, payload: bytes) -> bytes:
+        """Return the answer to a request of kind MEET.
+
+        Raises:
+            Refused: for a permanent reason the connection is closed, too.
+        """
+        ...
+
+
 class Network(Protocol):
     """A set of authenticated peers. `open_network(...)` in `p2p/mesh.py` is the async context manager that makes one.
 

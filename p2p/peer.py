@@ -4,11 +4,13 @@ from collections import deque
 
 import trio
 
+from crypto.errors import Reason, Refused
 from p2p.config import Limits
 from p2p.metrics import Counters
 from p2p.network import (
     Channel,
     FrameReceived,
+    Meeting,
     NetworkEvent,
     PeerConnected,
     PeerDisconnected,
@@ -28,23 +30,27 @@ class Peer:
         remote: who it is.
         consensus: where CONSENSUS frames and the peer's coming and going are sent.
         bulk: where TRANSACTIONS frames and requests are sent.
+        meeting: answers requests about peers.
     """
 
     def __init__(
         self, connection: Connection, remote: RemoteIdentity, limits: Limits, counters: Counters,
         consensus: trio.MemorySendChannel[NetworkEvent], bulk: trio.MemorySendChannel[NetworkEvent],
+        meeting: Meeting,
     ) -> None:
         self.connection = connection
         self.remote = remote
         self.peer_id = remote.peer_id
         self.done = trio.Event()
         """Set when the node has been told that the peer is gone."""
-        self.requests = Requests(connection, limits.requests, self._on_ask)
+        self.requests = Requests(connection, limits.requests, self._on_ask, self._on_meet)
         self._counters = counters
         self._consensus = consensus
         self._bulk = bulk
         self._asks: deque[tuple[bytes, RequestReply]] = deque()
         self._asked = trio.Event()
+        self._meeting = meeting
+        self._meets_in, self._meets = trio.open_memory_channel[tuple[bytes, RequestReply]](limits.requests)
         self._held = {Channel.CONSENSUS: trio.Event(), Channel.TRANSACTIONS: trio.Event()}
 
     @property
@@ -63,6 +69,7 @@ class Peer:
             nursery.start_soon(self._deliver, Channel.CONSENSUS, self._consensus)
             nursery.start_soon(self._deliver, Channel.TRANSACTIONS, self._bulk)
             nursery.start_soon(self._deliver_asks)
+            nursery.start_soon(self._answer_meets)
             nursery.start_soon(self.requests.watch)
             self.connection.open(self)
             await self.connection.gone.wait()
@@ -100,6 +107,23 @@ class Peer:
                 return
         self._asks.append((payload, reply))
         self._asked.set()
+
+    def _on_meet(self, payload: bytes, reply: RequestReply) -> None:
+        try:
+            self._meets_in.send_nowait((payload, reply))
+        except trio.WouldBlock:
+            raise Refused(Reason.PROTOCOL_VIOLATION, "too many requests about peers at one time") from None
+
+    async def _answer_meets(self) -> None:
+        async for payload, reply in self._meets:
+            self.requests.taken(payload)
+            try:
+                await reply.send(self._meeting.answer(self.info, payload))
+                await reply.end()
+            except Refused as refused:
+                await reply.refuse(refused.reason, refused.detail)
+                if refused.reason.permanent:
+                    self.connection.fail(refused.reason, refused.detail)
 
     async def _deliver(self, channel: Channel, events: trio.MemorySendChannel[NetworkEvent]) -> None:
         while True:

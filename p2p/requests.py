@@ -8,6 +8,7 @@ A frame is a kind byte, a request id (four bytes, big-endian, of the asker's cho
     4 REFUSE   [reason, detail] instead of the rest
     5 CANCEL   the asker no longer wants it
     6 LAST     a PART and END in one
+    7 MEET     a request that the network answers itself (see `p2p.exchange`), not the node
 
 Each side may have a fixed number of requests open with the other; answers may interleave.
 """
@@ -15,7 +16,7 @@ Each side may have a fixed number of requests open with the other; answers may i
 import math
 import struct
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from enum import IntEnum
 from typing import Annotated, Final
 
@@ -42,6 +43,7 @@ class _Kind(IntEnum):
     REFUSE = 4
     CANCEL = 5
     LAST = 6
+    MEET = 7
 
 
 class Refusal(Record, frozen=True):
@@ -140,12 +142,17 @@ class Requests:
         connection: authenticated.
         most: how many each side may have open.
         on_ask: takes the peer's requests; must not wait.
+        on_meet: takes those for the network itself; must not wait.
     """
 
-    def __init__(self, connection: Connection, most: int, on_ask: Callable[[bytes, RequestReply], None]) -> None:
+    def __init__(
+        self, connection: Connection, most: int, on_ask: Callable[[bytes, RequestReply], None],
+        on_meet: Callable[[bytes, RequestReply], None],
+    ) -> None:
         self._connection = connection
         self._most = most
         self._on_ask = on_ask
+        self._on_meet = on_meet
         self._slots = trio.Semaphore(most)
         self._next = 0
         self._questions: dict[int, _Question] = {}
@@ -154,12 +161,13 @@ class Requests:
         """When `watch` wakes."""
         self._watch = trio.CancelScope()
 
-    async def ask(self, payload: bytes, timeout: float) -> AsyncIterator[bytes]:
+    async def ask(self, payload: bytes, timeout: float, *, meet: bool = False) -> AsyncGenerator[bytes, None]:
         """Send a request and yield the frames of its answer.
 
         Args:
             payload: at most MAX_PAYLOAD bytes.
             timeout: seconds without a frame.
+            meet: the peer's network shall answer, not its node.
 
         Raises:
             Refused: TIMED_OUT, CONNECTION_LOST, TOO_LARGE, or the peer's own reason.
@@ -173,7 +181,7 @@ class Requests:
         self._next = request_id = (self._next + 1) & 0xFFFF_FFFF
         question = self._questions[request_id] = _Question()
         try:
-            frame = _frame(_Kind.ASK, request_id, payload)
+            frame = _frame(_Kind.MEET if meet else _Kind.ASK, request_id, payload)
             if not self._connection.offer(Channel.SYNC, frame) and not self._connection.gone.is_set():
                 with trio.move_on_after(timeout):
                     await self._connection.send(Channel.SYNC, frame)
@@ -216,8 +224,8 @@ class Requests:
         if len(payload) < _HEADER.size:
             raise Refused(Reason.PROTOCOL_VIOLATION, "a SYNC frame is too short")
         kind, request_id = _HEADER.unpack_from(payload)
-        if kind == _Kind.ASK:
-            self._asked(request_id, payload[_HEADER.size :])
+        if kind == _Kind.ASK or kind == _Kind.MEET:
+            self._asked(request_id, payload[_HEADER.size :], self._on_ask if kind == _Kind.ASK else self._on_meet)
             return
         question = self._questions.get(request_id)
         if (kind == _Kind.PART or kind == _Kind.LAST) and question is not None and not question.outcome:
@@ -255,11 +263,11 @@ class Requests:
     def _used(self, size: int) -> None:
         self._connection.taken(Channel.SYNC, size + _HEADER.size)
 
-    def _asked(self, request_id: int, body: bytes) -> None:
+    def _asked(self, request_id: int, body: bytes, take: Callable[[bytes, RequestReply], None]) -> None:
         if request_id in self._replies or len(self._replies) >= self._most or not body:
             raise Refused(Reason.PROTOCOL_VIOLATION, "an empty request, one too many, or an id in use")
         reply = self._replies[request_id] = RequestReply(self._connection, request_id, self._answered)
-        self._on_ask(body, reply)
+        take(body, reply)
 
     def _answered(self, request_id: int) -> bool:
         return self._replies.pop(request_id, None) is not None

@@ -153,6 +153,6 @@ def _fill_home(home: Home, member: Member, peers: Sequence[PeerAddress]) -> None
     config = make_config(
         moniker=member.name, listen_host="::1", listen_port=member.listen_port, api_port=member.api_port,
         metrics_port=member.metrics_port, persistent_peers=[format_peer_address(peer) for peer in peers],
-        datagram_size=DATAGRAM,
+        datagram_size=DATAGRAM, role="validator",
     )
     save_config(home.config, config)

@@ -9,7 +9,6 @@ deadline, and the clock finds that out when it wakes.
 """
 
 import errno
-import ipaddress
 import math
 import os
 import socket
@@ -22,6 +21,7 @@ import trio
 from crypto.errors import Reason, Refused
 from p2p.config import Limits, Timing
 from p2p.metrics import Counters
+from p2p.prefix import LOOPBACK, prefix_of
 from p2p.stoq.connection import Connection
 from p2p.stoq.cores import CID_SIZE, Address, CoreSettings, FirstPacket, make_core, read_first_packet, retry_packet
 from p2p.stoq.retry import RetryTokens
@@ -349,16 +349,6 @@ class Endpoint:
         connection.deadline = math.inf
         if not connection.gone.is_set():
             connection.lose("no packet of it could be read")
-
-
-LOOPBACK: Final = "::"
-"""The /64 of ::1."""
-
-
-def prefix_of(host: str) -> str:
-    """Return the /64 of an IPv6 address, as text."""
-    packed = ipaddress.IPv6Address(host.partition("%")[0]).packed
-    return str(ipaddress.IPv6Address(packed[:8] + bytes(8)))
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -11,8 +11,8 @@ from crypto.keys import SecretKey
 from p2p.config import CoreName, Limits
 from p2p.mesh import open_network
 from p2p.network import Channel, FrameReceived, PeerConnected, RequestReceived
+from p2p.prefix import prefix_of
 from p2p.stoq.channel import CREDIT
-from p2p.stoq.endpoint import prefix_of
 from p2p.stoq.retry import TOKEN_LIFE, RetryTokens
 from state.encoding import MAX_FRAME
 from tests.p2p.hostile import stranger

@@ -1,0 +1,166 @@
+"""Who a node talks with: its address book, its seeds, and what its role means to others.
+
+| role | dials | is found by others | passes on transactions |
+|---|---|---|---|
+| validator | its persistent peers, and what discovery finds | yes | of those who are no persistent peers |
+| guarded | its persistent peers, which are its sentries; nobody else may connect | no | of nobody |
+| full | what discovery finds | yes | of everybody |
+| sentry | as full; its persistent peers, a guarded validator among them, are told to nobody | yes | of everybody |
+| seed | everybody it hears of, now and then, to see whether they are there; keeps nobody | yes | of nobody |
+"""
+
+import os
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from crypto.errors import Reason, Refused
+from crypto.keys import SecretKey
+from node.config import NodeConfig
+from node.driver import wall_clock
+from node.evidence_pool import DiskPoolFile
+from node.home import Home
+from node.logs import logger
+from p2p.address import format_peer_address, parse_peer_address, parse_place
+from p2p.addressbook import SECRET_SIZE, AddressBook, book_codec
+from p2p.bans import Bans
+from p2p.config import CoreName, Limits, NetworkConfig
+from p2p.discovery import Discovery, Plan, keep_published, keep_saved
+from p2p.exchange import Exchange, NoMeeting
+from p2p.mesh import Company, Mesh
+from p2p.network import PeerAddress, PeerId
+from p2p.records import SignedRecord, make_record
+from state.types import ChainId
+
+OUTBOUND: Final = 10
+"""Peers that discovery dials; a quarter of `max_peers` if that is less."""
+SEED_VISITORS: Final = 256
+"""Inbound connections of a seed, which keeps each for seconds."""
+
+_log = logger("p2p")
+_ADVICE: Final[Mapping[Reason, str]] = {
+    Reason.UNREACHABLE: "nobody answers there: check its address and port and the firewalls between; it is tried again",
+    Reason.TIMED_OUT: "it began to answer and fell silent; it is tried again",
+    Reason.WRONG_GENESIS: "it is on another network: compare its genesis file with this home's, or name another seed",
+    Reason.WRONG_PEER: "another node answers at its address: ask the operator for its present node id",
+    Reason.WRONG_VERSION: "it speaks another version of the protocol: update this program, or name another seed",
+    Reason.PEER_REFUSED: "it refuses this node: it shuts it out, or speaks to chosen peers alone; name another seed",
+    Reason.TOO_MANY_CONNECTIONS: "it has no room at the moment; it is tried again",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Peering:
+    """What is open of a node's peering before its network is.
+
+    Attributes:
+        config: for the network.
+        company: for the network.
+        book: addresses.
+        bans: who is shut out.
+    """
+
+    config: NetworkConfig
+    company: Company
+    book: AddressBook
+    bans: Bans
+    _exchange: Exchange
+    _settings: NodeConfig
+    _file: DiskPoolFile
+
+    async def run(self, mesh: Mesh, key: SecretKey, chain_id: ChainId) -> None:
+        """Find peers and keep the book until cancelled.
+
+        Args:
+            mesh: opened with `config` and `company`.
+            key: the node key.
+            chain_id: the genesis hash.
+        """
+        settings, limits = self._settings, self.config.limits
+        if settings.role == "guarded":
+            return
+        plan = Plan(
+            tuple(parse_peer_address(text) for text in settings.seeds),
+            0 if settings.role == "seed" else min(OUTBOUND, max(settings.max_peers // 4, 1)),
+            settings.role == "seed", _tell,
+        )
+        discovery = Discovery(
+            mesh, self.book, self._exchange, plan, per_prefix=limits.per_prefix,
+            loopback_exempt=limits.loopback_exempt, clock=wall_clock,
+        )
+        place = _own_place(settings, mesh.port)
+
+        def own_record() -> SignedRecord:
+            return make_record(key, chain_id, place, wall_clock())
+
+        async with trio.open_nursery() as nursery:
+            if place:
+                nursery.start_soon(keep_published, self._exchange, own_record)
+            else:
+                _log.warning("nobody can be told where this node is: set external_address to its [ADDR]:PORT")
+            nursery.start_soon(discovery.run)
+            nursery.start_soon(keep_saved, self._file, self._content)
+
+    def _content(self) -> bytes:
+        return self.book.stored(self.bans.all(wall_clock()))
+
+
+def open_peering(home: Home, settings: NodeConfig, own: PeerId, chain_id: ChainId) -> Peering:
+    """Read the address book of a home and put together what its network needs.
+
+    Args:
+        home: exists.
+        settings: of the node.
+        own: our node id.
+        chain_id: the genesis hash.
+    """
+    config = network_config(settings)
+    limits = config.limits
+    file = DiskPoolFile(home.peers)
+    now = wall_clock()
+    try:
+        stored = book_codec.decode(file.read())
+        secret, kept = stored.secret, stored.bans
+    except Refused as refused:
+        if home.peers.exists():
+            _log.warning("the address book is begun anew", reason=refused.reason.value, detail=refused.detail)
+        stored, secret, kept = None, os.urandom(SECRET_SIZE), ()
+    book = AddressBook(chain_id, own, secret, limits.loopback_exempt, random.Random())
+    if stored is not None:
+        _log.info("address book", peers=book.restore(stored, now))
+    bans = Bans(limits.penalty, kept)
+    hidden = frozenset(peer.peer_id for peer in config.persistent) if settings.role == "sentry" else frozenset()
+    exchange = Exchange(book, hidden, limits.loopback_exempt, wall_clock)
+    meeting = NoMeeting() if settings.role == "guarded" else exchange
+    return Peering(config, Company(meeting, bans, wall_clock), book, bans, exchange, settings, file)
+
+
+def network_config(config: NodeConfig) -> NetworkConfig:
+    """Return the part of a node's settings that the network reads."""
+    peers = tuple(parse_peer_address(text) for text in config.persistent_peers)
+    allowed = frozenset(peer.peer_id for peer in peers) if config.role == "guarded" else None
+    inbound = max(config.max_peers, SEED_VISITORS) if config.role == "seed" else config.max_peers
+    return NetworkConfig(
+        host=config.listen_host, port=config.listen_port, core=CoreName(config.quic_core), persistent=peers,
+        allowed=allowed, datagram_size=config.datagram_size,
+        limits=Limits(inbound=inbound, outbound=config.max_peers),
+    )
+
+
+def _own_place(config: NodeConfig, port: int) -> tuple[tuple[str, int], ...]:
+    """Return where others are told to dial us, if that is known."""
+    if config.external_address:
+        return (parse_place(config.external_address),)
+    return () if config.listen_host == "::" else ((config.listen_host, port),)
+
+
+def _tell(seed: PeerAddress, refused: Refused | None) -> None:
+    if refused is None:
+        _log.info("the seed answers", seed=format_peer_address(seed))
+    else:
+        advice = _ADVICE.get(refused.reason, "it is tried again")
+        _log.warning(f"the seed {format_peer_address(seed)} does not help: {advice}", reason=refused.reason.value,
+                     detail=refused.detail)
