@@ -36,7 +36,8 @@ def test_other_words_are_refused(text: str) -> None:
 
 def test_the_process_says_how_it_is_used(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main([str(tmp_path)]) == 2
-    assert all(name in capsys.readouterr().err for name in BEHAVIOURS)
+    told = capsys.readouterr().err
+    assert all(name in told for name in BEHAVIOURS)
 
 
 def test_wrappers_stand_around_each_other_and_share_a_seat() -> None:
