@@ -1,7 +1,7 @@
 """Whose proof a message gives: an operator may send it, or the account of the consensus key that its validator has."""
 
 from apps.chain.records import validators_at
-from apps.staking.records import bonded, find_operator, operator_of_key, power_of
+from apps.staking.records import bonded, find_operator, operator_of_key, power_of, staking_params
 from state.changes import Reader
 from state.types import Address, Height
 
@@ -19,7 +19,8 @@ def validator_of(reader: Reader, height: Height, sender: Address) -> Address | N
     """Return the operator that an account stands for, if it has a validator's duties; else None.
 
     Duties has who votes, and who has at least the stake of somebody who votes: in jail, or without power because its
-    proofs lapsed, it needs them to come back. So there are not many more than the set has places.
+    proofs lapsed, it needs them to come back. Who is in jail, and slashed for it, has them too while the set has room.
+    So there are not many more than the set has places.
 
     Args:
         reader: the state.
@@ -33,4 +34,6 @@ def validator_of(reader: Reader, height: Height, sender: Address) -> Address | N
     current = validators_at(reader, height).validators
     if any(one.operator == operator for one in current):
         return operator
-    return operator if power_of(bonded(reader, operator)) >= min(one.power for one in current) else None
+    room = found.jailed and len(current) < staking_params(reader).max_validators
+    least = 1 if room else min(one.power for one in current)
+    return operator if power_of(bonded(reader, operator)) >= least else None

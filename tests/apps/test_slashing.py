@@ -89,6 +89,20 @@ def test_the_absent_are_jailed_and_come_back(world: World) -> None:
     assert voters(world, 18) == powers(op1=1, op2=2, op3=3)
 
 
+def test_the_way_out_of_jail_is_free_although_the_slash_took_power(world: World) -> None:
+    world.does("alice", Delegate(OP1, Amount(NXS)))
+    run_to(world, 4)
+    for _ in range(3):
+        miss(world, "op1")
+    world.does("alice", Delegate(OP1, Amount(1)))
+    run_to(world, 10)
+    world.does("op1", Delegate(OP1, Amount(NXS // 10)))
+    free = world.one(world.call("op1", Unjail(), fee=0))
+    assert (free.reason, free.fee) == ("", 0)
+    assert not get_operator(world.records, OP1).jailed
+    assert world.refuses(world.call("op1", Unjail(), fee=0)) is Reason.FEE_TOO_LOW
+
+
 def test_old_misses_count_no_more(world: World) -> None:
     run_to(world, 2)
     for _ in range(6):
