@@ -95,7 +95,7 @@ def test_the_way_out_of_jail_is_free_although_the_slash_took_power(world: World)
     for _ in range(3):
         miss(world, "op1")
     world.does("alice", Delegate(OP1, Amount(1)))
-    run_to(world, 10)
+    run_to(world, 9)
     world.does("op1", Delegate(OP1, Amount(NXS // 10)))
     free = world.one(world.call("op1", Unjail(), fee=0))
     assert (free.reason, free.fee) == ("", 0)
