@@ -54,8 +54,7 @@ def inject(behaviour: str) -> Injection:
         Refused: TIMED_OUT if it does not come about; NODE_DIED.
     """
     with running_network(senders=1, liars={LIAR: behaviour}) as network, Scraper() as scraper:
-        operator = trio.run(pay, network)
-        known_at = wait_until_known(network, scraper)
+        operator, known_at = trio.run(provoke, network, scraper)
         lie = first_lie(network.log(network.member(LIAR)).read_text("utf-8", "replace"))
         if lie is None:
             raise Refused(Reason.INTERNAL, "there is evidence, but no lie in the liar's log")
@@ -65,17 +64,22 @@ def inject(behaviour: str) -> Injection:
         return Injection(behaviour, known_at - lie.at, blocks)
 
 
-async def pay(network: LocalNetwork) -> str:
-    """Submit payments until the liar must have had its turn to propose; return the liar's operator."""
-    (key,) = load_senders(network.root / "senders", 1)
+async def provoke(network: LocalNetwork, scraper: Scraper) -> tuple[str, float]:
+    """Pay until the liar has lied and everybody knows; return its operator, and when they knew (s since 1970)."""
     async with AsyncClient(network.members[0].url) as client, AsyncClient(network.member(LIAR).url) as liar:
         operator = await operator_of(client, (await liar.ask(GetStatus())).validator or "")
-        purse = Purse("payer", key, client)
-        _, nonce = await purse.account()
-        for number in range(len(network.members)):
-            pay_one = message("token/transfer", Transfer(NATIVE, purse.address, Amount(1)))
-            await purse.submit((await purse.signed_call(pay_one, nonce=nonce + number)).raw, wait="accepted")
-    return operator
+        (key,) = load_senders(network.root / "senders", 1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pay, Purse("payer", key, client))
+            known_at = await trio.to_thread.run_sync(wait_until_known, network, scraper)
+            nursery.cancel_scope.cancel()
+    return operator, known_at
+
+
+async def pay(purse: Purse) -> None:
+    """Pay a block at a time: a liar that proposes lies when its turn comes."""
+    while True:
+        await purse.call(message("token/transfer", Transfer(NATIVE, purse.address, Amount(1))))
 
 
 def wait_until_known(network: LocalNetwork, scraper: Scraper) -> float:
