@@ -55,7 +55,7 @@ class BlockArchive:
 
     def block(self, height: Height) -> BlockBytes:
         """Return a whole block. Raises Refused(NOT_AVAILABLE | CORRUPT_DATABASE)."""
-        row = self.block_row(height)
+        row = self._whole(height)
         items: list[bytes] = []
         for chunk in range(-(-row.transactions // CHUNK)):
             items += self._chunk(TRANSACTIONS, transactions_codec, height, chunk)
@@ -73,7 +73,7 @@ class BlockArchive:
 
     def receipts(self, height: Height) -> tuple[Receipt, ...]:
         """Return a block's receipts in order. Raises Refused(NOT_AVAILABLE | CORRUPT_DATABASE)."""
-        row = self.block_row(height)
+        row = self._whole(height)
         items: list[Receipt] = []
         for chunk in range(-(-row.transactions // CHUNK)):
             items += self._chunk(RECEIPTS, receipts_codec, height, chunk)
@@ -98,6 +98,13 @@ class BlockArchive:
         if found[1].txid != txid:
             raise corrupt("an entry of the transaction index")
         return found[1]
+
+    def _whole(self, height: Height) -> BlockRow:
+        """Return the row of a block whose transactions are here, too: not the one that a snapshot came with."""
+        row = self.block_row(height)
+        if not row.last_commit:
+            raise Refused(Reason.NOT_AVAILABLE, f"of block {height} only the header and the commit are here")
+        return row
 
     def _find(self, column: bytes, codec: Codec[tuple[T, ...]], txid: TxId) -> tuple[Location, T] | None:
         location = self.location(txid)

@@ -26,6 +26,7 @@ from state.blockrows import (
 from state.changes import Changes
 from state.columns import (
     ADDRESS_INDEX,
+    BASE,
     GENESIS,
     META,
     OWNER_INDEX,
@@ -34,6 +35,7 @@ from state.columns import (
     at_height,
     corrupt,
     height_key,
+    state_row,
 )
 from state.encoding import encode
 from state.genesis import Genesis
@@ -41,6 +43,7 @@ from state.pages import state_key
 from state.proof import StateProof
 from state.receipt import BlockResult
 from state.records import UTXO, decode_output, outpoint_of
+from state.snapshot import FrozenState, PatchedView
 from state.store import Store
 from state.transaction import OutPoint, Output
 from state.tree import StateTree, TreeLimits
@@ -87,6 +90,8 @@ class ChainStore(BlockArchive):
         self._options = options
         self._values = ValueCache(options.value_bytes)
         self._pending: PreparedBlock | None = None
+        base = store.get(BASE)
+        self._earliest = Height(1 if base is None else int.from_bytes(base, "big"))
 
     @classmethod
     def open(
@@ -144,6 +149,11 @@ class ChainStore(BlockArchive):
     def height(self) -> Height:
         """Height of the last committed block; 0 for genesis alone."""
         return self._meta.height
+
+    @property
+    def earliest(self) -> Height:
+        """The lowest height whose block is here, 1 or more; the block need not exist yet."""
+        return self._earliest
 
     @property
     def state_root(self) -> bytes:
@@ -271,6 +281,23 @@ class ChainStore(BlockArchive):
             reach = f"{self.oldest_provable} to {self.height}"
             raise Refused(Reason.NOT_AVAILABLE, f"there are proofs of the heights {reach}, none of {height}")
         return self._tree.prove(key, height, self.value_at(key, height))
+
+    def freeze(self) -> FrozenState:
+        """Return the state before the last block, whose header names its root; it stays while the chain goes on.
+
+        Raises:
+            Refused: NOT_AVAILABLE at genesis, and on the block that follows a snapshot; CORRUPT_DATABASE.
+            ValueError: a commit is under way.
+        """
+        if self._pending is not None:
+            raise ValueError("a commit is under way")
+        root, nodes = self._tree.nodes_before()
+        before = {
+            STATE + state_key(key): None if value is None else state_row(key, value)
+            for key, (value, _) in self.changes_at(self.height).entries.items()
+        }
+        snapshot = self._store.snapshot()
+        return FrozenState(Height(self.height - 1), root, nodes, PatchedView(snapshot, before), snapshot)
 
     @property
     def oldest_provable(self) -> Height:

@@ -14,6 +14,10 @@ order; in the address index heights run backwards, so that a scan gives the newe
     o       owner txid index                   empty                                         unspent outputs by owner
     m       -                                  Meta                                          where the chain stands
     g       -                                  genesis, canonical bytes
+    b       -                                  height (8) of the lowest block that is whole; missing if it is 1
+    p       height                             address (32) each, with `keep_blocks` only: to prune the address index
+    c       chunk (4)                          OutputCounts    while a snapshot is restored: this chunk is here
+    n       -                                  Manifest        of that snapshot
 """
 
 from dataclasses import dataclass
@@ -33,6 +37,10 @@ ADDRESS_INDEX: Final = b"a"
 OWNER_INDEX: Final = b"o"
 META: Final = b"m"
 GENESIS: Final = b"g"
+BASE: Final = b"b"
+TOUCHED: Final = b"p"
+RESTORED_CHUNK: Final = b"c"
+RESTORED_MANIFEST: Final = b"n"
 
 CHUNK: Final = 32
 """Transactions or receipts in one row: one is read without its whole block, and a block takes few rows."""

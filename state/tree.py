@@ -217,6 +217,22 @@ class StateTree:
 
     # ---- looking back
 
+    def nodes_before(self) -> tuple[bytes, dict[str, bytes]]:
+        """Return the root and all inner nodes as they were before the last update.
+
+        Raises:
+            Refused: NOT_AVAILABLE if that is not known any more.
+        """
+        if not self._history:
+            raise Refused(Reason.NOT_AVAILABLE, f"the tree before height {self.height} is not kept")
+        undo, nodes = self._history[-1], dict(self._nodes)
+        for prefix, node in undo.nodes.items():
+            if node is None:
+                nodes.pop(prefix, None)
+            else:
+                nodes[prefix] = node
+        return undo.root, nodes
+
     def _node_at(self, prefix: str, later: list[_Undo]) -> bytes | None:
         for undo in later:
             if prefix in undo.nodes:
