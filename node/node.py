@@ -14,6 +14,7 @@ from consensus.effects import Signer
 from consensus.signing import KeySigner, SchemeVerifier
 from crypto.errors import Reason, Refused
 from crypto.keys import SecretKey
+from node.admin import serve_admin
 from node.api.server import serve_api
 from node.chain import open_chain
 from node.compose import Files, compose, core_settings
@@ -110,6 +111,7 @@ async def open_node(
                 if keys.consensus is not None:
                     nursery.start_soon(Prover(service, home, keys.consensus).run)
                 nursery.start_soon(peering.run, network, keys.node, chain_id)
+                await nursery.start(serve_admin, home.admin, network, peering)
                 yield RunningNode(service, core, network, store)
                 nursery.cancel_scope.cancel()
 

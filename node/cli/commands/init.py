@@ -27,6 +27,9 @@ OWN_FUNDS: Final = Amount(100_000_000 * UNXS_PER_NXS)
 """What the operator holds on a chain that `init` makes."""
 OWN_POWER: Final = 10
 
+LOOPBACK: Final = "@[::1]:"
+"""In the address of a seed on this machine; any other is reached from a socket that is open to the world."""
+
 app = typer.Typer()
 
 
@@ -36,6 +39,8 @@ def init(
     moniker: Annotated[str, typer.Argument(help="What people call this node.")],
     genesis: Annotated[Path | None, typer.Option(help="Join the chain of this genesis document.")] = None,
     chain_name: Annotated[str, typer.Option(help="Name of the chain, if a new one is made.")] = "",
+    seeds: Annotated[str, typer.Option(help="ID@[ADDR]:PORT of peers to meet others through, with commas.")] = "",
+    role: Annotated[str, typer.Option(help="validator, guarded, full, seed or sentry; to join: full.")] = "",
     recover: Annotated[bool, typer.Option("--recover", help="Take the keys from 24 words.")] = False,
     encrypt_node_keys: Annotated[
         bool, typer.Option("--encrypt-node-keys", help="Seal the node's own keys too: `start` needs the password.")
@@ -44,7 +49,13 @@ def init(
     key_cost: KeyCost = "moderate",
 ) -> None:
     """Make a node home. Prints the 24 words that give every key again: write them down, they are not stored."""
-    config = make_config(moniker=moniker)
+    asked = tuple(part.strip() for part in seeds.split(",") if part.strip())
+    if asked and genesis is None:
+        raise Refused(Reason.USAGE, "--seeds lead to a network that exists: give its --genesis FILE, too")
+    config = make_config(
+        moniker=moniker, seeds=asked, role=role or ("full" if asked else "validator"),
+        listen_host="::1" if all(LOOPBACK in seed for seed in asked) else "::",
+    )
     cost = cost_of(key_cost)
     given = None if genesis is None else read_genesis(genesis)
     password = read_password(password_file, "the new keys", new=True)

@@ -1,0 +1,229 @@
+"""The operator's line to a running node: a Unix socket in the home, which only its owner may open.
+
+One JSON object a line each way. It is no part of the API: who may read the chain over HTTP must not choose our peers.
+
+    {"do": "list"}                                   -> PeersReport
+    {"do": "add", "peer": "ID@[ADDR]:PORT"}          -> {}
+    {"do": "ban", "peer": "ID", "seconds": 3600}     -> {}         0: for ever
+    {"do": "allow", "peer": "ID"}                    -> {}         ends a ban
+    anything that fails                              -> {"reason": ..., "detail": ...}
+"""
+
+import contextlib
+import os
+import socket
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+import trio
+from msgspec import Meta
+
+from crypto.errors import Reason, Refused
+from node.driver import wall_clock
+from node.logs import logger
+from node.peering import Peering
+from p2p.address import format_peer_address, parse_peer_address, parse_peer_id
+from p2p.bans import FOREVER
+from p2p.mesh import Mesh
+
+MAX_LINE: Final = 1 << 20
+TIMEOUT: Final = 10.0
+"""Seconds that either side waits for the other."""
+SHOWN: Final = 200
+"""Addresses of the book that a report shows."""
+
+
+_log = logger("api")
+
+
+class ListPeers(msgspec.Struct, frozen=True, tag="list", tag_field="do", forbid_unknown_fields=True):
+    """Who is connected, known and shut out."""
+
+
+class AddPeer(msgspec.Struct, frozen=True, tag="add", tag_field="do", forbid_unknown_fields=True):
+    """Stay connected with a peer until the node stops."""
+
+    peer: str
+
+
+class BanPeer(msgspec.Struct, frozen=True, tag="ban", tag_field="do", forbid_unknown_fields=True):
+    """Shut a peer out for some seconds; 0 is for ever."""
+
+    peer: str
+    seconds: Annotated[int, Meta(ge=0, le=10 * 365 * 86400)] = 0
+
+
+class AllowPeer(msgspec.Struct, frozen=True, tag="allow", tag_field="do", forbid_unknown_fields=True):
+    """Let a peer in again."""
+
+    peer: str
+
+
+Order = ListPeers | AddPeer | BanPeer | AllowPeer
+
+
+class ConnectedPeer(msgspec.Struct, frozen=True):
+    """A live connection. `kept` if it is dialled again when lost."""
+
+    node_id: str
+    address: str
+    inbound: bool
+    kept: bool
+    seconds: int
+    rtt_ms: float
+
+
+class MissingPeer(msgspec.Struct, frozen=True):
+    """A peer to stay connected to that does not answer, and why."""
+
+    node_id: str
+    reason: str
+    detail: str
+
+
+class KnownPeer(msgspec.Struct, frozen=True):
+    """An address of the book. `reached` in ms since 1970; 0 if we only heard of it."""
+
+    peer: str
+    reached: int
+
+
+class BannedPeer(msgspec.Struct, frozen=True):
+    """Who is shut out, for how many more seconds; -1 is for ever."""
+
+    node_id: str
+    seconds: int
+
+
+class PeersReport(msgspec.Struct, frozen=True):
+    """What `nexus peers list` shows."""
+
+    connected: list[ConnectedPeer]
+    missing: list[MissingPeer]
+    known: list[KnownPeer]
+    banned: list[BannedPeer]
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A refusal."""
+
+    reason: str
+    detail: str
+
+
+async def serve_admin(
+    path: Path, mesh: Mesh, peering: Peering, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Answer the operator until cancelled. A path too long for a socket leaves the node without this line.
+
+    Args:
+        path: of the socket; what is left of an earlier run is replaced.
+        mesh: the network.
+        peering: its book and bans.
+        task_status: trio's.
+    """
+    path.unlink(missing_ok=True)
+    listening = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with listening:
+        try:
+            await listening.bind(str(path))
+        except OSError as error:  # "AF_UNIX path too long": everything else works without it
+            _log.warning("nexus peers will not reach this node", path=str(path), detail=str(error))
+            task_status.started()
+            return
+        os.chmod(path, 0o600)
+        listening.listen(8)
+        task_status.started()
+        try:
+            async with trio.open_nursery() as nursery:
+                while True:
+                    client, _ = await listening.accept()
+                    nursery.start_soon(_serve_one, trio.SocketStream(client), mesh, peering)
+        finally:
+            path.unlink(missing_ok=True)
+
+
+async def _serve_one(stream: trio.SocketStream, mesh: Mesh, peering: Peering) -> None:
+    with trio.move_on_after(TIMEOUT), contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        async with stream:
+            raw = b""
+            while not raw.endswith(b"\n") and len(raw) < MAX_LINE:
+                part = await stream.receive_some()
+                if not part:
+                    return
+                raw += part
+            answer: PeersReport | Failure
+            try:
+                answer = _carry_out(msgspec.json.decode(raw, type=Order), mesh, peering)
+            except msgspec.DecodeError as error:
+                answer = Failure(Reason.MALFORMED.value, str(error))
+            except Refused as refused:
+                answer = Failure(refused.reason.value, refused.detail)
+            await stream.send_all(msgspec.json.encode(answer) + b"\n")
+
+
+def _carry_out(order: Order, mesh: Mesh, peering: Peering) -> PeersReport:
+    match order:
+        case AddPeer(peer):
+            address = parse_peer_address(peer)
+            if mesh.is_banned(address.peer_id):
+                raise Refused(Reason.PEER_REFUSED, "this peer is shut out: allow it first")
+            mesh.dial(address)
+        case BanPeer(peer, seconds):
+            mesh.ban(parse_peer_id(peer), wall_clock() + seconds * 1000 if seconds else FOREVER)
+        case AllowPeer(peer):
+            mesh.ban(parse_peer_id(peer), 0)
+        case ListPeers():
+            pass
+    return _report(mesh, peering)
+
+
+def _report(mesh: Mesh, peering: Peering) -> PeersReport:
+    now, clock = wall_clock(), trio.current_time()
+    connected = [
+        ConnectedPeer(
+            peer.peer_id.hex(), f"[{peer.host}]:{peer.port}", peer.inbound, peer.peer_id in mesh.kept,
+            int(clock - peer.connected_at), round(peer.rtt * 1000, 1),
+        )
+        for peer in mesh.peers()
+    ]
+    missing = [
+        MissingPeer(peer_id.hex(), refused.reason.value, refused.detail)
+        for peer_id, refused in mesh.dial_failures.items()
+    ]
+    known = [
+        KnownPeer(format_peer_address(entry.address), entry.reached) for entry in peering.book.entries()[:SHOWN]
+    ]
+    banned = [
+        BannedPeer(ban.peer_id.hex(), -1 if ban.until >= FOREVER else (ban.until - now) // 1000)
+        for ban in peering.bans.active(now)
+    ]
+    return PeersReport(connected, missing, known, banned)
+
+
+def ask_admin(path: Path, order: Order) -> PeersReport:
+    """Give an order to the node that runs in a home.
+
+    Args:
+        path: of its socket.
+        order: what to do.
+
+    Raises:
+        Refused: UNREACHABLE if no node runs there; its own reason; MALFORMED.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.settimeout(TIMEOUT)
+        try:
+            line.connect(str(path))
+            line.sendall(msgspec.json.encode(order) + b"\n")
+            raw = b""
+            while not raw.endswith(b"\n") and (part := line.recv(1 << 16)):
+                raw += part
+        except OSError:
+            raise Refused(Reason.UNREACHABLE, f"no node runs in {path.parent.parent}: nexus start") from None
+    try:
+        failure = msgspec.json.decode(raw, type=Failure)
+    except msgspec.DecodeError:
+        return msgspec.json.decode(raw, type=PeersReport)
+    raise Refused(Reason(failure.reason), failure.detail)
