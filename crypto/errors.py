@@ -46,6 +46,12 @@ class Reason(StrEnum):
     """A sealed payload does not open with this key and context."""
     BAD_PROOF = "bad_proof"
     """A Merkle or state proof does not lead to the expected root."""
+    BAD_POINT = "bad_point"
+    """Bytes that are no group element, or the identity where a proof needs another."""
+    BAD_SCALAR = "bad_scalar"
+    """Bytes that are no scalar in its one form."""
+    UNPROVEN = "unproven"
+    """A zero-knowledge proof does not hold for what it is said to prove."""
 
     # transactions: a block that holds one of these is invalid
     WRONG_CHAIN = "wrong_chain"
@@ -240,6 +246,8 @@ class Reason(StrEnum):
     """Another process uses this home."""
     PORT_IN_USE = "port_in_use"
     """Another program listens on this port."""
+    BAD_SNAPSHOT = "bad_snapshot"
+    """A file is damaged or no snapshot, or cannot be written."""
     CORRUPT_DATABASE = "corrupt_database"
     """A checksum or a hash in the database is wrong."""
     UPGRADE_NEEDED = "upgrade_needed"

@@ -15,6 +15,7 @@ from apps.validity import SignatureCheck, View, view_after
 from consensus.block import make_header
 from consensus.effects import Verifier
 from consensus.evidence import height_of, verify_evidence
+from consensus.light import LightBlock
 from consensus.types import Block, Commit, Evidence, Header, Tip, commit_codec, header_codec
 from crypto.errors import Reason, Refused
 from p2p.wire import SyncedBlock
@@ -34,6 +35,7 @@ WTXID_BYTES: Final = 34
 PROPOSAL_REST: Final = 8192
 """Bytes of a proposal besides wtxids, commit and evidence: a header, a signature, lengths."""
 evidence_codec: Codec[tuple[Evidence, ...]] = Codec(tuple[Evidence, ...])
+NO_EVIDENCE: Final = encode(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,10 @@ class Chain:
         """Return the commit for a committed block. Raises Refused(NOT_AVAILABLE | CORRUPT_DATABASE)."""
         return commit_codec.decode(self.store.commit(height))
 
+    def light_block(self, height: Height) -> LightBlock:
+        """Return what a light client needs of a block. Raises Refused(NOT_AVAILABLE | CORRUPT_DATABASE)."""
+        return LightBlock(self.header(height), self.commit_for(height), validators_at(self.store, height))
+
     def block(self, height: Height) -> SyncedBlock:
         """Return a committed block and the commit for it. Raises Refused(NOT_AVAILABLE | CORRUPT_DATABASE)."""
         return _from_bytes(self.store.block(height))
@@ -199,10 +205,14 @@ def open_chain(
     if not chain_store.height:
         tip = genesis_tip(chain_store, chain_id, genesis.time, chain_store.state_root)
         return Chain(chain_store, genesis, tip, versions)
-    block, commit = _from_bytes(chain_store.block(chain_store.height))
+    row, height = chain_store.block_row(chain_store.height), chain_store.height
+    try:
+        header, commit = header_codec.decode(row.header), commit_codec.decode(row.commit)
+    except Refused as refused:
+        raise Refused(Reason.CORRUPT_DATABASE, f"block {height}: {refused.detail}") from None
     tip = tip_after(
-        chain_store, block.header, commit, state_root=chain_store.state_root, receipts_root=chain_store.receipts_root,
-        needs_proof_block=bool(block.transactions or block.evidence),
+        chain_store, header, commit, state_root=chain_store.state_root, receipts_root=chain_store.receipts_root,
+        needs_proof_block=bool(row.transactions or row.evidence not in (b"", NO_EVIDENCE)),
     )
     if tip.chain_id != chain_id:
         raise Refused(Reason.CORRUPT_DATABASE, "the last block is of another chain")

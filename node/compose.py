@@ -1,6 +1,6 @@
 """Puts a core together out of a chain, a log and a key: the same for a process and for the simulator."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -19,6 +19,7 @@ from node.evidence_pool import EvidencePool, PoolFile
 from node.last_sign import SignFile, open_guard
 from node.mempool import Limits, Mempool
 from node.signatures import Holds, SignatureCache
+from node.snapshots import EmptyShelf, Shelf
 from node.sync import CatchUp
 from node.vote_archive import VoteArchive
 from p2p.address import parse_peer_address
@@ -68,12 +69,14 @@ class Files:
         last_sign: what our consensus key signed last; not read without one.
         evidence: proofs of double signing that are not on chain yet.
         archive: votes of past heights; the two take turns.
+        shelf: snapshots that peers may have.
     """
 
     log: LogFile
     last_sign: SignFile
     evidence: PoolFile
     archive: tuple[LogFile, LogFile]
+    shelf: Shelf = field(default_factory=EmptyShelf)
 
 
 def compose(chain: Chain, files: Files, verifier: Verifier, own_key: bytes | None, settings: CoreSettings) -> Core:
@@ -100,7 +103,9 @@ def compose(chain: Chain, files: Files, verifier: Verifier, own_key: bytes | Non
     memory = Memory(files.log, guard, EvidencePool(files.evidence, chain, verifier), VoteArchive(files.archive))
     agreement = Agreement(chain, engine, memory, mempool, signatures, verifier, catch_up)
     admission = Admission(mempool, signatures, lambda: chain.view)
-    return Core(agreement, admission, mempool, catch_up, verifier, settings.relay_delay, settings.passes_on)
+    return Core(
+        agreement, admission, mempool, catch_up, verifier, settings.relay_delay, settings.passes_on, files.shelf
+    )
 
 
 def _holds(verifier: Verifier) -> Holds:

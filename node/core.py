@@ -35,6 +35,7 @@ from node.agreement import Agreement, message_frame
 from node.logs import logger
 from node.mempool import Mempool
 from node.serving import answers
+from node.snapshots import Shelf
 from node.sync import CatchUp
 from p2p.network import Channel, PeerId
 from p2p.wire import (
@@ -97,11 +98,12 @@ class Core:
         verifier: checks commits.
         relay_delay: ms that submitted transactions wait for company.
         passes_on: tells whether what a peer sends goes on to the other peers.
+        shelf: snapshots that peers may have.
     """
 
     def __init__(
         self, agreement: Agreement, admission: Admission, mempool: Mempool, catch_up: CatchUp, verifier: Verifier,
-        relay_delay: int, passes_on: Callable[[PeerId], bool],
+        relay_delay: int, passes_on: Callable[[PeerId], bool], shelf: Shelf,
     ) -> None:
         self.agreement = agreement
         self.chain = agreement.chain
@@ -111,6 +113,7 @@ class Core:
         self._verifier = verifier
         self._relay_delay = relay_delay
         self._passes_on = passes_on
+        self._shelf = shelf
         self._tickets = count(1)
         self._slices: dict[int, _Submitted] = {}
         self._body_requests: set[int] = set()
@@ -300,7 +303,7 @@ class Core:
 
     def answers(self, payload: bytes, moniker: str, port: int) -> Iterator[bytes]:
         """Yield the frames that answer a peer's request. Raises Refused as `node.serving.answers`."""
-        return answers(payload, self.chain, self.agreement.candidates, moniker, port)
+        return answers(payload, self.chain, self.agreement.candidates, self._shelf, moniker, port)
 
     def answer_frame(self, ticket: int, peer_id: PeerId, frame: bytes, now: int) -> list[Action]:
         """A frame of an answer to one of our requests."""

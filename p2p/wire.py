@@ -7,9 +7,14 @@
                     GetStatus        -> ChainStatus
                     GetTransactions  -> Transactions*           (those that the peer has, in the order asked)
                     GetBlocks        -> (BlockHead Transactions* BlockEnd)*   in rising order of height
+                    GetSnapshots     -> Snapshots
+                    GetLightBlock    -> Piece*                  (of the encoded LightBlock)
+                    GetManifest      -> Piece*                  (of the encoded Manifest)
+                    GetChunk         -> Piece*                  (of the chunk)
 
 Every message is a canonical MessagePack array whose first element is its tag within its union. A block may be larger
-than a frame, so it travels in parts; `block_frames` cuts it and `BlockAssembly` puts it together again.
+than a frame, so it travels in parts; `block_frames` cuts it and `BlockAssembly` puts it together again. What else may
+be larger travels in pieces: `piece_frames` and `PieceAssembly`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,8 +27,10 @@ from consensus.sightings import Sightings
 from consensus.types import Block, Commit, Evidence, Header, Proposal, SignedOffer, Vote
 from crypto.errors import Reason, Refused
 from state.encoding import MAX_FRAME, Codec, Record, encode
+from state.pages import PAGE_RECORDS
+from state.snapshot import MAX_LIMIT
 from state.transaction import MAX_TRANSACTION
-from state.types import BlockIdField, HeightField, WtxId, WtxIdField
+from state.types import BlockIdField, HeightField, Unsigned, WtxId, WtxIdField
 
 MAX_BATCH_COUNT: Final = 4096
 """Transactions in one frame."""
@@ -35,6 +42,10 @@ MAX_MONIKER: Final = 64
 MAX_BLOCK_BYTES: Final = 16 << 20
 """Transaction bytes of one block that a receiver is ready to hold."""
 MAX_BLOCK_TRANSACTIONS: Final = 25_000
+MAX_OFFERS: Final = 16
+"""Snapshots that a peer speaks of."""
+MAX_PIECE: Final = 256 << 10
+"""Bytes in one frame of something that is cut in pieces."""
 BATCH_BYTES: Final = MAX_FRAME - 8192
 """Transaction bytes that surely fit in one frame with their own headers."""
 
@@ -110,6 +121,29 @@ class GetBlocks(Record, frozen=True, tag=3):
     last: HeightField
 
 
+class GetSnapshots(Record, frozen=True, tag=4):
+    """Ask which snapshots the peer serves."""
+
+
+class GetLightBlock(Record, frozen=True, tag=5):
+    """Ask for a header, the commit for it and the validators of its height; 0 asks for the newest."""
+
+    height: HeightField
+
+
+class GetManifest(Record, frozen=True, tag=6):
+    """Ask for the manifest of a snapshot."""
+
+    height: HeightField
+
+
+class GetChunk(Record, frozen=True, tag=7):
+    """Ask for a chunk of a snapshot, by its number."""
+
+    height: HeightField
+    index: Annotated[int, Meta(ge=0, le=2**24 - 1)]
+
+
 # ---- SYNC: answers
 
 
@@ -145,8 +179,30 @@ class BlockEnd(Record, frozen=True, tag=4):
     commit: Commit
 
 
-Request = GetStatus | GetTransactions | GetBlocks
-Answer = ChainStatus | Transactions | BlockHead | BlockEnd
+class SnapshotOffer(Record, frozen=True):
+    """A snapshot: the state after block `height`. Offers of one height and limit are the same snapshot."""
+
+    height: HeightField
+    limit: Annotated[int, Meta(ge=PAGE_RECORDS, le=MAX_LIMIT)]
+    chunks: Annotated[int, Meta(ge=0, le=2**24)]
+    size: Unsigned
+    """Bytes of all chunks."""
+
+
+class Snapshots(Record, frozen=True, tag=5):
+    """What the sender can serve, rising by height."""
+
+    offers: Annotated[tuple[SnapshotOffer, ...], Meta(max_length=MAX_OFFERS)]
+
+
+class Piece(Record, frozen=True, tag=6):
+    """A run of bytes of something longer than a frame."""
+
+    data: Annotated[bytes, Meta(min_length=1, max_length=MAX_PIECE)]
+
+
+Request = GetStatus | GetTransactions | GetBlocks | GetSnapshots | GetLightBlock | GetManifest | GetChunk
+Answer = ChainStatus | Transactions | BlockHead | BlockEnd | Snapshots | Piece
 ConsensusMessage = (
     ProposalMessage | VoteMessage | RoundStatusMessage | SightingsMessage | OfferMessage | EvidenceMessage
 )
@@ -244,3 +300,38 @@ def wtxid_requests(wtxids: Sequence[WtxId]) -> Iterator[bytes]:
     for start in range(0, len(wtxids), MAX_ASKED_TRANSACTIONS):
         yield encode(GetTransactions(tuple(wtxids[start:start + MAX_ASKED_TRANSACTIONS])))
 
+
+def piece_frames(data: bytes) -> Iterator[bytes]:
+    """Return the encoded frames that carry `data`, one byte or more."""
+    return (encode(Piece(data[start : start + MAX_PIECE])) for start in range(0, len(data), MAX_PIECE))
+
+
+class PieceAssembly:
+    """Puts pieces together again.
+
+    Args:
+        cap: bytes of the whole at most.
+    """
+
+    def __init__(self, cap: int) -> None:
+        self._cap = cap
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def feed(self, frame: bytes) -> None:
+        """Take the next frame of an answer.
+
+        Raises:
+            Refused: MALFORMED, NOT_CANONICAL; TOO_LARGE over the cap; PROTOCOL_VIOLATION for anything but a piece.
+        """
+        part = answer_codec.decode(frame)
+        if not isinstance(part, Piece):
+            raise Refused(Reason.PROTOCOL_VIOLATION, f"a {type(part).__name__} where a piece belongs")
+        self._size += len(part.data)
+        if self._size > self._cap:
+            raise Refused(Reason.TOO_LARGE, f"the pieces are more than {self._cap} bytes together")
+        self._pieces.append(part.data)
+
+    def whole(self) -> bytes:
+        """Return the bytes of all pieces."""
+        return b"".join(self._pieces)
