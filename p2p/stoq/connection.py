@@ -121,7 +121,13 @@ class Connection:
             raise Refused(*self.ended) from None
 
     def allow_channels(self) -> None:
-        """The other side may now send on channels: it has our Proof, or will have it first."""
+        """The other side may now send on channels: it has our Proof, or will have it first.
+
+        Raises:
+            Refused: the reason for which the connection ended, while we signed for example.
+        """
+        if self.gone.is_set():
+            raise Refused(*self.ended)
         self._channels_allowed = True
         for channel in Channel:  # both cores want the streams of one kind opened in rising order
             self.core.send(self._streams[channel], b"")

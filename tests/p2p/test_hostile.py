@@ -14,9 +14,9 @@ from crypto.keys import SecretKey
 from p2p.config import CoreName, Limits
 from p2p.mesh import Mesh, open_network
 from p2p.network import Channel, FrameReceived, PeerAddress, PeerConnected, PeerDisconnected
-from p2p.stoq.auth import auth_digest, introduce
+from p2p.stoq.auth import EXPORTER_LABEL, auth_digest, introduce
 from p2p.stoq.channel import CREDIT, framed
-from p2p.stoq.control import ControlMessage, Credit, Hello, Proof
+from p2p.stoq.control import STOQ_VERSION, ControlMessage, Credit, Hello, Proof
 from state.encoding import MAX_FRAME, encode
 from tests.p2p.hostile import Stranger, stranger
 from tests.p2p.nodes import CHAIN, next_event, node_id, node_key, settings, two_nodes, until
@@ -223,3 +223,19 @@ async def test_limits_on_requests_of_one_peer() -> None:
         for number in range(4):
             party.write(SYNC_STREAM, framed(struct.pack(">BI", 1, number) + b"ask"))
         assert await ending(party) is Reason.PROTOCOL_VIOLATION
+
+
+async def test_who_leaves_while_we_sign_does_no_harm(listener: Cores) -> None:
+    """The proof takes a thread 12 ms: many leave in that time, each at another moment of it."""
+    async with two_nodes(*listener) as (a, b):
+        for number in range(12):
+            async with stranger(b, node_key(2), CHAIN, listener[0]) as party:
+                remote = await introduce(party.connection, party.identity, b.peer_id)
+                exporter = party.connection.core.export(EXPORTER_LABEL, b"")
+                theirs = Hello(STOQ_VERSION, CHAIN, remote.public_key, remote.instance, remote.port)
+                message = auth_digest("dialer", exporter, party.identity.hello, theirs)
+                party.connection.say(Proof(node_key(2).sign(message)))
+                await trio.sleep(0.001 * number)
+                party.connection.fail(Reason.CLOSING, "changed my mind")
+        assert b.send(a.peer_id, Channel.CONSENSUS, b"alive")
+        assert (await next_event(a.consensus_events, FrameReceived)).payload == b"alive"
