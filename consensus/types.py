@@ -35,6 +35,7 @@ MAX_VALIDATORS: Final = 256
 MAX_KEY: Final = 4096
 MAX_SIGNATURE: Final = 4096
 KeyField = Annotated[bytes, Meta(min_length=33, max_length=MAX_KEY)]
+PowerField = Annotated[int, Meta(ge=1, le=2**50)]
 SignatureField = Annotated[bytes, Meta(max_length=MAX_SIGNATURE)]
 
 
@@ -46,7 +47,7 @@ class Validator(Record, frozen=True):
 
     address: AddressField
     public_key: KeyField
-    power: Annotated[int, Meta(ge=1, le=2**50)]
+    power: PowerField
     operator: AddressField
 
 

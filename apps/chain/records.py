@@ -8,7 +8,9 @@
     chain/recent/ height             block id at that height; the same A blocks, to forget them in time
     chain/beacon                     beacon of the next block, raw: it changes after the last block of an epoch
     chain/sets                       ValidatorSets: who votes from which height on
-    chain/set/ hash                  ValidatorSet
+    chain/set/ hash                  KeptSet: that ValidatorSet, without the keys, which are most of its bytes
+    chain/key/ address               public key of a validator of some kept set, raw
+    chain/uses/ address              number of kept sets that name it
     chain/priorities                 proposer priorities of the next height, in set order
     chain/fees                       fees that wait for the next block's commit
     chain/evidence/ offence          height at which it was recorded
@@ -24,12 +26,14 @@ import msgspec
 from msgspec import Meta
 
 from consensus.types import (
+    MAX_VALIDATORS,
     DuplicateProposal,
     DuplicateVote,
     Evidence,
     LightClientAttack,
+    PowerField,
+    Validator,
     ValidatorSet,
-    validator_set_codec,
 )
 from crypto.errors import Reason, Refused
 from crypto.hashing import Label, digest
@@ -37,7 +41,7 @@ from state.changes import Overlay, Reader
 from state.encoding import Codec, Record, encode
 from state.ledger import read_number, write_number
 from state.params import ChainParams, SecurityParams
-from state.types import Amount, Hash32, Height, HeightField, Unsigned
+from state.types import AddressField, Amount, Hash32, Height, HeightField, Unsigned
 
 PARAMS: Final = b"chain/params"
 SECURITY: Final = b"chain/security"
@@ -47,6 +51,8 @@ RECENT: Final = b"chain/recent/"
 BEACON: Final = b"chain/beacon"
 SETS: Final = b"chain/sets"
 SET: Final = b"chain/set/"
+KEY: Final = b"chain/key/"
+USES: Final = b"chain/uses/"
 PRIORITIES: Final = b"chain/priorities"
 FEES: Final = b"chain/fees"
 EVIDENCE: Final = b"chain/evidence/"
@@ -67,6 +73,20 @@ class ValidatorSets(Record, frozen=True):
     """Changes of the validator set, in rising order of height, as far back as evidence is accepted."""
 
     changes: Annotated[tuple[SetChange, ...], Meta(min_length=1, max_length=MAX_SET_CHANGES)]
+
+
+class KeptValidator(Record, frozen=True):
+    """A validator of a kept set; its public key is in a record of its own, once for all sets."""
+
+    address: AddressField
+    power: PowerField
+    operator: AddressField
+
+
+class KeptSet(Record, frozen=True):
+    """A validator set as it is stored, in the set's order."""
+
+    validators: Annotated[tuple[KeptValidator, ...], Meta(min_length=1, max_length=MAX_VALIDATORS)]
 
 
 class Load(Record, frozen=True):
@@ -99,6 +119,7 @@ _offences_codec: Final = Codec(Offences)
 _load_codec: Final = Codec(Load)
 _security_codec: Final = Codec(SecurityParams)
 _sets_codec: Final = Codec(ValidatorSets, max_size=8 << 20)
+_kept_codec: Final = Codec(KeptSet)
 _priorities_decoder: Final = msgspec.msgpack.Decoder(tuple[int, ...])
 
 
@@ -196,9 +217,30 @@ def _decode_changes(raw: bytes) -> tuple[SetChange, ...]:
 
 
 @lru_cache(maxsize=16)
-def _decode_set(raw: bytes) -> ValidatorSet:
-    """Decode a set; the same few sets are asked for at every block, and keep their hash and index once computed."""
-    return validator_set_codec.decode(raw)
+def _remembered(_set_hash: bytes) -> list[ValidatorSet]:
+    """Return the place of a set in memory, empty at first. Its hash says all of it, whatever state it was read from.
+
+    The same few sets are asked for several times a block, and keep their hash and index once computed.
+    """
+    return []
+
+
+def _load_set(reader: Reader, set_hash: bytes) -> ValidatorSet:
+    """Put a kept set together. Raises Refused(CORRUPT_DATABASE) if a part is missing or the whole has another hash."""
+    known = _remembered(set_hash)
+    if not known:
+        found = ValidatorSet(tuple(
+            Validator(one.address, required(reader, KEY + one.address), one.power, one.operator)
+            for one in _kept(reader, set_hash)
+        ))
+        if found.hash != set_hash:
+            raise Refused(Reason.CORRUPT_DATABASE, f"the validator set {set_hash.hex()} is not what its hash says")
+        known.append(found)
+    return known[0]
+
+
+def _kept(reader: Reader, set_hash: bytes) -> tuple[KeptValidator, ...]:
+    return _kept_codec.decode(required(reader, SET + set_hash)).validators
 
 
 def validators_at(reader: Reader, height: int) -> ValidatorSet:
@@ -210,7 +252,7 @@ def validators_at(reader: Reader, height: int) -> ValidatorSet:
     changes = _decode_changes(required(reader, SETS))
     for change in reversed(changes):
         if change.start <= height:
-            return _decode_set(required(reader, SET + change.hash))
+            return _load_set(reader, change.hash)
     raise Refused(Reason.NOT_AVAILABLE, f"the validator set of height {height} is no longer kept")
 
 
@@ -219,8 +261,9 @@ def set_validators(state: Overlay, start: int, validators: ValidatorSet) -> None
     raw = state.get(SETS)
     known = () if raw is None else _decode_changes(raw)
     kept = tuple(change for change in known if change.start < start)
-    _write_sets(state, known, (*kept, SetChange(Height(start), validators.hash)))
-    state.put(SET + validators.hash, encode(validators))
+    if all(change.hash != validators.hash for change in known):
+        _keep_set(state, validators)
+    _write_changes(state, known, (*kept, SetChange(Height(start), validators.hash)))
 
 
 def forget_old_sets(state: Overlay, oldest: int) -> None:
@@ -229,13 +272,35 @@ def forget_old_sets(state: Overlay, oldest: int) -> None:
     first = max((index for index, change in enumerate(changes) if change.start <= oldest), default=0)
     if not first:
         return
-    _write_sets(state, changes, changes[first:])
+    _write_changes(state, changes, changes[first:])
 
 
-def _write_sets(state: Overlay, old: tuple[SetChange, ...], new: tuple[SetChange, ...]) -> None:
-    for gone in {change.hash for change in old} - {change.hash for change in new}:
-        state.delete(SET + gone)
+def _write_changes(state: Overlay, old: tuple[SetChange, ...], new: tuple[SetChange, ...]) -> None:
+    for gone in sorted({change.hash for change in old} - {change.hash for change in new}):
+        _drop_set(state, gone)
     state.put(SETS, encode(ValidatorSets(new)))
+
+
+def _keep_set(state: Overlay, validators: ValidatorSet) -> None:
+    """Write a set, and those of its keys that no other kept set has."""
+    kept = []
+    for one in validators.validators:
+        kept.append(KeptValidator(one.address, one.power, one.operator))
+        uses = read_number(state, USES + one.address)
+        if not uses:
+            state.put(KEY + one.address, one.public_key)
+        write_number(state, USES + one.address, uses + 1)
+    state.put(SET + validators.hash, encode(KeptSet(tuple(kept))))
+
+
+def _drop_set(state: Overlay, set_hash: bytes) -> None:
+    """Delete a set, and those of its keys that no other kept set has."""
+    for one in _kept(state, set_hash):
+        uses = read_number(state, USES + one.address) - 1
+        if not uses:
+            state.delete(KEY + one.address)
+        write_number(state, USES + one.address, uses)
+    state.delete(SET + set_hash)
 
 
 def priorities(reader: Reader) -> tuple[int, ...]:

@@ -1,6 +1,10 @@
 """What every block does: anchors, beacon, fees, proposer turns, evidence, changes of the validator set."""
 
+from collections import Counter
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from apps.chain import records
@@ -18,17 +22,19 @@ from consensus.types import (
     DuplicateVote,
     Evidence,
     LightClientAttack,
+    Validator,
     ValidatorSet,
     Vote,
     VoteKind,
     make_validator_set,
 )
 from crypto.errors import Reason, Refused
+from crypto.schemes import address_of
 from state import ledger
 from state.changes import Overlay
 from state.params import ChainParams, SecurityParams
-from state.types import NATIVE, Amount, BlockId, Height, Round
-from tests.apps.world import CHAIN, FEE, World, address
+from state.types import NATIVE, Address, Amount, BlockId, Height, Round
+from tests.apps.world import CHAIN, FEE, World, address, fake_key
 
 POWERS = {f"op{power}": power for power in (1, 2, 3)}
 
@@ -186,6 +192,87 @@ def test_a_change_of_validators_votes_from_two_heights_later() -> None:
     decide(world.height, new)  # a later decision for the same height replaces the earlier
     assert records.validators_at(world.records, world.height + 2) == new
     assert records.SET + old.hash not in world.records
+
+
+def sets_of(world: World) -> set[bytes]:
+    return {key.removeprefix(records.SET) for key in world.records if key.startswith(records.SET)}
+
+
+def test_each_key_is_stored_once_however_many_sets_name_it(world: World) -> None:
+    first = records.validators_at(world.records, 1)
+    keys = {one.public_key for one in first.validators}
+    for power in range(10, 20):
+        state = Overlay(world.records)
+        voters = [replace(one, power=power + index) for index, one in enumerate(first.validators)]
+        records.set_validators(state, power, make_validator_set(voters))
+        world.take(state.changes())
+    stored = [value for key, value in world.records.items() if key.startswith(records.KEY)]
+    assert sorted(stored) == sorted(keys)
+    assert len(sets_of(world)) == 11
+    assert max(len(world.records[records.SET + one]) for one in sets_of(world)) < 80 * len(keys)
+
+
+DECISIONS = st.lists(
+    st.tuples(
+        st.sets(st.integers(0, 4), min_size=1),  # who votes
+        st.integers(1, 2),  # with which power
+        st.integers(0, 1),  # heights since the last decision: none replaces it
+        st.integers(0, 4),  # heights that are kept then
+    ),
+    max_size=12,
+)
+
+
+@given(DECISIONS)
+@example([({0, 1}, 1, 1, 9), ({1}, 1, 1, 9), ({0, 1}, 1, 1, 0), ({2}, 1, 1, 0), ({2}, 1, 0, 0)])
+def test_sets_come_back_whole_and_leave_nothing_behind(decisions: list[tuple[set[int], int, int, int]]) -> None:
+    """Against a plain dictionary of who votes from which height on."""
+    state, model = Overlay({}), {0: make_validator_set([voter(9, 1)])}
+    records.set_validators(state, 0, model[0])
+    height = 0
+    for who, power, step, keep in decisions:
+        height += step
+        model[height] = make_validator_set([voter(number, power) for number in who])
+        records.set_validators(state, height, model[height])
+        oldest = max(0, height - keep)
+        first = max((start for start in model if start <= oldest), default=0)
+        model = {start: one for start, one in model.items() if start >= first}
+        records.forget_old_sets(state, oldest)
+        for start, expected in model.items():
+            assert records.validators_at(state, start) == expected
+        kept = {one.hash: one for one in model.values()}
+        keys = Counter(one.public_key for chosen in kept.values() for one in chosen.validators)
+        found = {key: value for key, (_, value) in state.changes().entries.items() if value is not None}
+        assert found.keys() == {records.SETS} | {records.SET + one for one in kept} | {
+            prefix + address_of(key) for key in keys for prefix in (records.KEY, records.USES)
+        }
+        assert all(ledger.read_number(state, records.USES + address_of(key)) == count for key, count in keys.items())
+
+
+def voter(number: int, power: int) -> Validator:
+    key = fake_key(f"voter {number}")
+    return Validator(Address(address_of(key)), key, power, address(f"operator {number}"))
+
+
+@pytest.mark.parametrize(("prefix", "power"), [(records.SET, 101), (records.KEY, 102)])
+def test_a_set_with_a_part_missing_or_changed_is_a_corrupt_database(prefix: bytes, power: int) -> None:
+    """No other test has these sets: one that was read before is not read again."""
+    state = Overlay({})
+    chosen = make_validator_set([voter(number, power) for number in (1, 2)])
+    records.set_validators(state, 1, chosen)
+    (place, *_) = [key for key in state.changes().entries if key.startswith(prefix)]
+    value = state.get(place)
+    assert value is not None
+    for damage in (None, value[:-1] + bytes([value[-1] ^ 1])):
+        broken = Overlay(state)
+        if damage is None:
+            broken.delete(place)
+        else:
+            broken.put(place, damage)
+        with pytest.raises(Refused) as caught:
+            records.validators_at(broken, 1)
+        assert caught.value.reason is Reason.CORRUPT_DATABASE
+    assert records.validators_at(state, 1) == chosen
 
 
 def test_queries(world: World) -> None:
