@@ -57,6 +57,8 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Pending transactions of one sender at most."""
     signature_workers: Literal["auto", "inline"] | Annotated[int, Meta(ge=1, le=64)] = "auto"
     """Threads that check signatures; "inline" uses none, "auto" decides by the number of processors."""
+    snapshot_every: Annotated[int, Meta(ge=0)] = 5000
+    """A snapshot for those who join is made of every height that this divides; 0 for none."""
     archive: bool = False
     """Keep what it takes to answer for the state of every height, not just of recent ones."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

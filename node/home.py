@@ -7,6 +7,9 @@
     keys/consensus_key.state   what the consensus key signed last (node.last_sign); outlives data/
     plots/            plots for the proof of space (node.proving.plots)
     data/chain/       LevelDB: blocks, state, indexes; its LOCK file keeps a second process out
+    data/chain.new/   the LevelDB of a snapshot that is being restored; it takes the place of data/chain/ in the end
+    data/chain.old/   what was in that place, for a moment
+    data/snapshots/   snapshots that peers are served from
     data/consensus.log   own votes and what led to them, for the height in progress
     data/votes.0, data/votes.1   votes of past heights, for accountability; they take turns
     data/evidence     proofs of double signing that are not on chain yet
@@ -70,6 +73,21 @@ class Home:
     def chain(self) -> Path:
         """The LevelDB folder."""
         return self.data / "chain"
+
+    @property
+    def new_chain(self) -> Path:
+        """The LevelDB folder of a chain that is being restored."""
+        return self.data / "chain.new"
+
+    @property
+    def old_chain(self) -> Path:
+        """Where the LevelDB folder goes when another takes its place."""
+        return self.data / "chain.old"
+
+    @property
+    def snapshots(self) -> Path:
+        """Folder of snapshots."""
+        return self.data / "snapshots"
 
     @property
     def consensus_log(self) -> Path:

@@ -33,8 +33,11 @@ from node.metrics import NodeCollector, serve_metrics
 from node.peering import open_peering
 from node.proving.prover import Prover
 from node.remedies import advised
+from node.restore import settle
 from node.service import NodeService
 from node.sign_export import check_present
+from node.snapshots import DiskShelf
+from node.snapshotting import SnapshotMaker
 from p2p.address import peer_id_of
 from p2p.mesh import Mesh, open_network
 from state.chainstore import ChainOptions
@@ -88,6 +91,7 @@ async def open_node(
             WRONG_VERSION, PORT_IN_USE, BAD_CONFIG, UPGRADE_NEEDED, at start or, for damage found later, while running.
     """
     with ExitStack() as stack:
+        settle(home)
         store = LevelDB.open(home.chain)
         stack.callback(store.close)
         chain = open_chain(store, genesis, ChainOptions(archive=config.archive), versions)
@@ -96,10 +100,13 @@ async def open_node(
         signer: Signer = NoSigner() if keys.consensus is None else KeySigner(keys.consensus)
         verifier = SchemeVerifier()
         own_key = None if keys.consensus is None else keys.consensus.public_key
+        shelf = DiskShelf(home.snapshots)
         archive = tuple(stack.enter_context(DiskLog(path)) for path in home.vote_archive)
-        files = Files(log, DiskSignFile(home.sign_state), DiskPoolFile(home.evidence), (archive[0], archive[1]))
+        files = Files(log, DiskSignFile(home.sign_state), DiskPoolFile(home.evidence), (archive[0], archive[1]), shelf)
         core = compose(chain, files, verifier, own_key, core_settings(config))
         feed = EventFeed()
+        maker = SnapshotMaker(chain, shelf, config.snapshot_every)
+        feed.listen(maker.committed)
         chain_id = genesis_hash(genesis)
         peering = open_peering(home, config, peer_id_of(keys.node.public_key), chain_id)
         async with open_network(peering.config, keys.node, chain_id, peering.company) as network:
@@ -108,6 +115,7 @@ async def open_node(
             service = NodeService(core, driver, network, feed, config.moniker, wall_clock())
             async with trio.open_nursery() as nursery:
                 await nursery.start(driver.run)
+                nursery.start_soon(maker.run)
                 if keys.consensus is not None:
                     nursery.start_soon(Prover(service, home, keys.consensus).run)
                 nursery.start_soon(peering.run, network, keys.node, chain_id)
