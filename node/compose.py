@@ -54,7 +54,7 @@ class CoreSettings:
 
 def core_settings(config: NodeConfig) -> CoreSettings:
     """Return the part of a node's settings that the core reads."""
-    limits = Limits(config.mempool_transactions, config.mempool_bytes, config.mempool_per_sender)
+    limits = Limits(config.mempool_transactions, config.mempool_bytes, max(1, config.mempool_transactions // 10))
     settled = frozenset(parse_peer_address(text).peer_id for text in config.persistent_peers)
     speaks = config.role in ("validator", "guarded")
     return CoreSettings(limits, RELAY_DELAY, config.role in ("full", "sentry"), settled if speaks else None)

@@ -50,11 +50,9 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     metrics_port: Port = 2500
     """TCP port for Prometheus, on the API's address (also TELEMETRY_PORT)."""
     mempool_transactions: Annotated[int, Meta(ge=1, le=1_000_000)] = 20_000
-    """Pending transactions kept at most."""
+    """Pending transactions kept at most; of one sender a tenth."""
     mempool_bytes: Annotated[int, Meta(ge=65536)] = 64 << 20
     """Bytes of pending transactions kept at most."""
-    mempool_per_sender: Annotated[int, Meta(ge=1)] = 2_000
-    """Pending transactions of one sender at most."""
     signature_workers: Literal["auto", "inline"] | Annotated[int, Meta(ge=1, le=64)] = "auto"
     """Threads that check signatures; "inline" uses none, "auto" decides by the number of processors."""
     snapshot_every: Annotated[int, Meta(ge=0)] = 5000
