@@ -48,6 +48,9 @@ class Label(Enum):
     KEY_FILE_CHECKSUM = b"nexus/key-file-checksum/1"
     SEALING_CONTEXT = b"nexus/sealing-context/1"  # info and associated data -> HPKE info
     HYBRID_SIGN = b"nexus/hybrid-sign/1"  # scheme byte, both keys, message -> what both keys sign
+    TRANSCRIPT = b"nexus/transcript/1"  # protocol, context -> state of a proof's transcript
+    PROOF_NONCES = b"nexus/proof-nonces/1"  # entropy, transcript, witness -> a prover's secret scalars
+    BATCH_WEIGHTS = b"nexus/batch-weights/1"  # entropy, transcripts -> a verifier's random weights
     STOQ_AUTH = b"nexus/stoq-auth/1"
     HANDSHAKE = b"nexus/handshake/1"
     PEER_RECORD = b"nexus/peer-record/1"  # what a node says of itself -> what both its keys sign

@@ -1,0 +1,169 @@
+"""Proofs that were changed, and statements that were: none is accepted.
+
+Nine in ten mutants are points and scalars in their proper form, so that they get as far as the equations. NEXUS_MUTANTS
+says how many of each kind of proof; `NEXUS_MUTANTS=10000 pytest tests/crypto/test_mutants.py` is the long run.
+"""
+
+import os
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+
+from crypto import sigma
+from crypto.errors import Reason, Refused
+from crypto.group import available, load
+from crypto.hashing import Label
+from crypto.pedersen import Pedersen, pedersen
+from crypto.rangeproof import RangeClaim, RangeProofs
+from crypto.ristretto import Group, Point, decode_nonzero, decode_scalar, encode_scalar, hash_to_group
+from crypto.transcript import Transcript
+
+MUTANTS = int(os.environ.get("NEXUS_MUTANTS", "200"))
+ENTROPY = b"e" * 32
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """A proof taken apart, and what it is said to prove."""
+
+    statement: tuple[bytes, ...]
+    points: tuple[bytes, ...]
+    scalars: tuple[bytes, ...]
+    context: bytes = bytes(32)
+
+
+Verify = Callable[[Specimen], None]
+Shape = Callable[[Group, list[Point]], sigma.Statement]
+
+
+def pieces(data: bytes) -> tuple[bytes, ...]:
+    return tuple(data[at : at + 32] for at in range(0, len(data), 32))
+
+
+def range_proof(group: Group) -> tuple[Specimen, Verify]:
+    system = RangeProofs(group, 8, 2)
+    made = system.prove(Transcript(b"test", bytes(32)), [200, 3], [5, 6], ENTROPY)
+    parts = pieces(made.proof)
+
+    def verify(given: Specimen) -> None:
+        parts = (*given.points[:4], *given.scalars[:3], *given.points[4:], *given.scalars[3:])
+        claim = RangeClaim(Transcript(b"test", given.context), given.statement, b"".join(parts))
+        system.verify(claim, ENTROPY)
+
+    return Specimen(made.commitments, parts[:4] + parts[7:-2], parts[4:7] + parts[-2:]), verify
+
+
+def sigma_proof(group: Group, shape: Shape, points: list[Point], witness: list[int]) -> tuple[Specimen, Verify]:
+    statement = shape(group, points)
+    parts = pieces(sigma.prove(group, Transcript(b"test", bytes(32)), statement, witness, ENTROPY))
+
+    def verify(given: Specimen) -> None:
+        stated = shape(group, [decode_nonzero(group, encoding) for encoding in given.statement])
+        proof = b"".join((*given.points, *given.scalars))
+        sigma.verify(group, sigma.Claim(Transcript(b"test", given.context), stated, proof))
+
+    rows = len(statement.rows)
+    return Specimen(tuple(point.encode() for point in points), parts[:rows], parts[rows:]), verify
+
+
+def schnorr(group: Group) -> tuple[Specimen, Verify]:
+    points = [group.base, group.multiply(77, group.base)]
+    return sigma_proof(group, lambda _, given: sigma.schnorr(given[0], given[1]), points, [77])
+
+
+def equal_logarithm(group: Group) -> tuple[Specimen, Verify]:
+    other = hash_to_group(group, Label.TRANSCRIPT, b"other base")
+    points = [group.base, group.multiply(77, group.base), other, group.multiply(77, other)]
+    return sigma_proof(group, lambda _, given: sigma.equal_logarithm(*given), points, [77])
+
+
+def same_value(group: Group) -> tuple[Specimen, Verify]:
+    ours, other = pedersen(group), hash_to_group(group, Label.TRANSCRIPT, b"other base")
+    theirs = Pedersen(group, group.base, other)
+    points = [ours.value_base, ours.blinding_base, ours.commit(9, 5), group.base, other, theirs.commit(9, 6)]
+
+    def shape(group: Group, given: list[Point]) -> sigma.Statement:
+        first, second = Pedersen(group, given[0], given[1]), Pedersen(group, given[3], given[4])
+        return sigma.same_value((first, given[2]), (second, given[5]))
+
+    return sigma_proof(group, shape, points, [9, 5, 6])
+
+
+CHANGES = ("points", "point", "scalars", "scalar", "statement", "stated", "context", "swap", "mixed", "bit")
+"""All but the last keep the proper form."""
+KINDS = (range_proof, schnorr, equal_logarithm, same_value)
+
+
+def changed(parts: tuple[bytes, ...], at: int, value: bytes) -> tuple[bytes, ...]:
+    return (*parts[:at], value, *parts[at + 1 :])
+
+
+def exchanged(parts: tuple[bytes, ...], dice: random.Random) -> tuple[bytes, ...]:
+    first, second = dice.sample(range(len(parts)), 2)
+    return changed(changed(parts, first, parts[second]), second, parts[first])
+
+
+def nudged(group: Group, parts: tuple[bytes, ...], dice: random.Random) -> tuple[bytes, ...]:
+    at = dice.randrange(len(parts))
+    point = group.add(group.decode(parts[at]), group.multiply(dice.randrange(1, 2**64), group.base))
+    return changed(parts, at, point.encode())
+
+
+def flipped(part: bytes, dice: random.Random) -> bytes:
+    return (int.from_bytes(part, "little") ^ 1 << dice.randrange(256)).to_bytes(32, "little")
+
+
+def mutate(group: Group, true: Specimen, dice: random.Random) -> tuple[str, Specimen]:
+    """Return what was done, and a specimen that differs from the true one."""
+    change = dice.choice(CHANGES)
+    mutant = true
+    if change in ("points", "mixed") and len(true.points) > 1:
+        mutant = replace(mutant, points=exchanged(true.points, dice))
+    elif change in ("point", "points"):
+        mutant = replace(mutant, points=nudged(group, true.points, dice))
+    if change == "scalars" and len(true.scalars) > 1:
+        mutant = replace(mutant, scalars=exchanged(true.scalars, dice))
+    elif change in ("scalar", "scalars", "mixed"):
+        at = dice.randrange(len(true.scalars))
+        shifted = encode_scalar(decode_scalar(true.scalars[at]) + dice.choice((-1, 1, dice.randrange(1, 2**252))))
+        mutant = replace(mutant, scalars=changed(true.scalars, at, shifted))
+    if change == "statement":
+        mutant = replace(mutant, statement=exchanged(true.statement, dice))
+    elif change == "stated":
+        mutant = replace(mutant, statement=nudged(group, true.statement, dice))
+    elif change == "swap":
+        at, of = dice.randrange(len(true.points)), dice.randrange(len(true.statement))
+        mutant = replace(mutant, points=changed(true.points, at, true.statement[of]))
+    elif change == "context":
+        mutant = replace(mutant, context=flipped(true.context, dice))
+    elif change == "bit":
+        at = dice.randrange(len(true.points))
+        mutant = replace(mutant, points=changed(true.points, at, flipped(true.points[at], dice)))
+    return change, mutant
+
+
+@pytest.mark.parametrize("name", available())
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.__name__))
+def test_no_mutant_is_accepted(
+    name: str, kind: Callable[[Group], tuple[Specimen, Verify]], tell: Callable[[str, int], None]
+) -> None:
+    group, dice = load(name), random.Random(f"{name} {kind.__name__}")
+    true, verify = kind(group)
+    verify(true)
+    made: Counter[str] = Counter()
+    refused: Counter[Reason] = Counter()
+    while made.total() < MUTANTS:
+        change, mutant = mutate(group, true, dice)
+        if mutant == true:  # the two exchanged were equal
+            continue
+        with pytest.raises(Refused) as caught:
+            verify(mutant)
+        made[change] += 1
+        refused[caught.value.reason] += 1
+    assert set(refused) <= {Reason.UNPROVEN, Reason.BAD_POINT, Reason.BAD_SCALAR}
+    assert refused[Reason.UNPROVEN] >= 0.85 * made.total()
+    well_formed = refused[Reason.UNPROVEN]
+    tell(f"mutants of {kind.__name__} on {name}: {well_formed} well-formed; {dict(sorted(made.items()))}", made.total())
