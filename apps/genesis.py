@@ -23,7 +23,8 @@ class _Nothing:
 def init_genesis(genesis: Genesis) -> Changes:
     """Check a genesis document and return the records that it puts into the empty state.
 
-    Module by module writes what the document says of it; then come the records that are carried over.
+    Module by module writes what the document says of it; then come the records that are carried over, which were
+    checked one by one before: a module may look at them.
 
     Raises:
         Refused: BAD_GENESIS.
@@ -31,10 +32,11 @@ def init_genesis(genesis: Genesis) -> Changes:
     check_genesis(genesis)
     chain_id = genesis_hash(genesis)
     state = Overlay(_Nothing())
+    if genesis.carried:
+        _check_carried(genesis.carried)
     for module in MODULES:
         module.genesis(state, genesis, chain_id)
     if genesis.carried:
-        _check_carried(genesis.carried)
         for record in genesis.carried:
             state.put(record.key, record.value)
         _check_supply({key: value for key, value in state.changes() if value is not None})

@@ -10,11 +10,13 @@ from typing import Final
 from apps.chain.records import params, validators_at
 from apps.chain.upgrade import version_at
 from apps.genesis import carried_records, init_genesis
-from consensus.types import Validator, header_codec
+from apps.staking.records import bonded, find_operator, power_of
+from consensus.types import header_codec
 from crypto.errors import Reason, Refused
 from state.chainstore import ChainStore
+from state.changes import Reader
 from state.genesis import Genesis, GenesisValidator, genesis_hash
-from state.types import Height
+from state.types import Address, Height
 
 MAX_NAME: Final = 64
 
@@ -29,8 +31,8 @@ def export_genesis(store: ChainStore, genesis: Genesis, height: Height, name: st
         name: of the new chain; by default the old one's with the height.
 
     Raises:
-        Refused: NOT_AVAILABLE if the state of that height is not kept; BAD_ARGUMENT for a name that is too long, or
-            that gives the old chain again; CORRUPT_DATABASE.
+        Refused: NOT_AVAILABLE if the state of that height is not kept, or nobody could vote on the new chain;
+            BAD_ARGUMENT for a name that is too long, or that gives the old chain again; CORRUPT_DATABASE.
     """
     reader = store.reader_at(height)
     suffix = f"-{height}"
@@ -39,7 +41,7 @@ def export_genesis(store: ChainStore, genesis: Genesis, height: Height, name: st
         name=name or genesis.name[: MAX_NAME - len(suffix)] + suffix,
         time=header_codec.decode(store.header(height)).time if height else genesis.time,
         timing=genesis.timing, chain=params(reader), security=genesis.security,
-        validators=tuple(_described(one, genesis) for one in validators_at(reader, height + 2).validators),
+        validators=_validators(reader, height, genesis),
         staking=genesis.staking, proofs=genesis.proofs,
         carried=carried_records(store.records_at(height), height),
     )
@@ -51,10 +53,29 @@ def export_genesis(store: ChainStore, genesis: Genesis, height: Height, name: st
     return document
 
 
-def _described(validator: Validator, genesis: Genesis) -> GenesisValidator:
-    """Return the entry of a validator; name and place are those of the old genesis, if it was there."""
-    known = next((one for one in genesis.validators if one.public_key == validator.public_key), None)
+def _validators(reader: Reader, height: Height, genesis: Genesis) -> tuple[GenesisValidator, ...]:
+    """Return the entries of those that were to vote next, with the key and the stake that they have by now.
+
+    Stake and keys may have changed since their set was chosen; proofs count anew as given by everybody at genesis.
+    """
+    entries = []
+    for one in validators_at(reader, height + 2).validators:
+        found = find_operator(reader, one.operator)
+        power = power_of(bonded(reader, one.operator))
+        if found is not None and not found.jailed and not found.tombstoned and power:
+            entries.append(_described(found.public_key, power, one.operator, genesis))
+    if not entries:
+        raise Refused(
+            Reason.NOT_AVAILABLE,
+            f"nobody who votes after block {height} could vote on a new chain: all are in jail, tombstoned or without "
+            "stake; export an earlier height",
+        )
+    return tuple(entries)
+
+
+def _described(public_key: bytes, power: int, operator: Address, genesis: Genesis) -> GenesisValidator:
+    """Return the entry of a validator; name and place are those of the old genesis, if its operator was there."""
+    known = next((one for one in genesis.validators if one.operator == operator), None)
     return GenesisValidator(
-        validator.public_key, validator.power, validator.operator, known.moniker if known else "",
-        known.node_address if known else "",
+        public_key, power, operator, known.moniker if known else "", known.node_address if known else ""
     )

@@ -5,7 +5,7 @@ The new chain counts its epochs from 0, so epochs of stake that is on its way ge
 new chain is its. Jail and the bar on the next change of key go on.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
@@ -38,8 +38,15 @@ from apps.staking.records import (
     OPERATOR,
     POOL,
     Operator,
+    bonded,
+    find_operator,
+    operator_of_key,
+    power_of,
 )
+from crypto.errors import Reason, Refused
+from state.changes import Reader
 from state.encoding import Codec, encode
+from state.genesis import GenesisValidator
 from state.types import HASH_SIZE, Height
 
 _EPOCHS = (LEAVING, MOVING, TARGETS)
@@ -94,6 +101,39 @@ def export(records: Iterable[tuple[bytes, bytes]], height: Height) -> Iterator[t
             yield key, encode(replace(entry, epoch=epoch))
         else:
             yield key, value
+
+
+def check_validators(carried: Reader, validators: Sequence[GenesisValidator]) -> None:
+    """Check that a document's validators are those of the stake that it carries, each with the power of its stake.
+
+    Operators with stake may be missing: a chain can begin without those whose nodes will not come.
+
+    Args:
+        carried: the carried records.
+        validators: of the same document.
+
+    Raises:
+        Refused: BAD_GENESIS, naming the first wrong field.
+    """
+    for place, one in enumerate(validators):
+        found = find_operator(carried, one.operator)
+        if found is None:
+            raise _bad(place, "operator", "the carried records have no such operator")
+        if found.tombstoned:
+            raise _bad(place, "operator", "it is tombstoned in the carried records")
+        if found.jailed:
+            raise _bad(place, "operator", "it is in jail in the carried records")
+        if found.public_key != one.public_key:
+            raise _bad(place, "public_key", "the operator has another consensus key in the carried records")
+        if operator_of_key(carried, found.address) != one.operator:
+            raise _bad(place, "public_key", "the carried records do not bind this key to its operator")
+        power = power_of(bonded(carried, one.operator))
+        if power != one.power:
+            raise _bad(place, "power", f"the stake in the carried records has a power of {power}")
+
+
+def _bad(place: int, field: str, why: str) -> Refused:
+    return Refused(Reason.BAD_GENESIS, f"validators[{place}].{field}: {why}")
 
 
 def _renumbered(raw: bytes, generation: int) -> bytes:

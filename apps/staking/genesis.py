@@ -1,5 +1,6 @@
 """The staking module's part of the genesis document: the operators and their own stake."""
 
+from apps.staking.carrying import check_validators
 from apps.staking.pool import Pool, Position
 from apps.staking.records import (
     Operator,
@@ -19,10 +20,14 @@ from state.types import NATIVE, UNXS_PER_NXS, Amount, ChainId
 def write_genesis(state: Overlay, genesis: Genesis, chain_id: ChainId) -> None:
     """Write the rules, and bond `power` nxs of each validator's operator, which is supply besides the balances.
 
-    A document that takes over another chain's records has its stake among them.
+    A document that takes over another chain's records has its stake among them, and names the same validators.
+
+    Raises:
+        Refused: BAD_GENESIS if it does not.
     """
     set_staking_params(state, genesis.staking)
     if genesis.carried:
+        check_validators({record.key: record.value for record in genesis.carried}, genesis.validators)
         return
     total = 0
     for one in genesis.validators:

@@ -8,20 +8,20 @@ from msgspec.structs import replace
 from apps.genesis import carried_records, init_genesis
 from apps.staking.leaving import entries_of, entry_amount
 from apps.staking.messages import Delegate, Redelegate, Unbond
-from apps.staking.records import get_operator, pool_of, position_of
+from apps.staking.records import KEY, OPERATOR, POOL, get_operator, pool_of, position_of, power_of
 from apps.supply import supply_differences
 from apps.token.messages import Approve, Freeze, Issue, Lock, Unlock
 from consensus.types import EMPTY_COMMIT
 from crypto.errors import Reason, Refused
 from state import ledger, records
 from state.encoding import encode
-from state.genesis import CarriedRecord, Genesis, GenesisBalance, genesis_hash
+from state.genesis import CarriedRecord, Genesis, GenesisBalance, GenesisValidator, genesis_hash
 from state.genesis_json import genesis_from_json, genesis_to_json
 from state.params import ChainParams
 from state.records import asset_id, balance_key, lock_key, nonce_key, output_key, supply_key
 from state.transaction import NO_SCRIPT, Memo, State
 from state.types import NATIVE, Amount, Height, TxId
-from tests.apps.staking_world import NXS, OPERATORS, RULES, SECURITY, miss, staking_world
+from tests.apps.staking_world import NXS, OPERATORS, RULES, SECURITY, miss, spare_key, staking_world
 from tests.apps.world import CHAIN, GENESIS_ID, World, address, deposit, make_genesis
 
 ALICE, BOB = address("alice"), address("bob")
@@ -43,8 +43,14 @@ def lived() -> World:
 
 
 def exported(world: World) -> Genesis:
+    """The document of a chain that goes on from here, with those of the first validators that are not in jail."""
     carried = carried_records(sorted(world.records.items()), Height(world.height))
-    return replace(make_genesis((), ChainParams()), name="second", carried=carried)
+    document = make_genesis((), ChainParams())
+    validators = tuple(
+        replace(one, power=power_of(pool_of(world.records, one.operator).amount)) for one in document.validators
+        if not get_operator(world.records, one.operator).jailed
+    )
+    return replace(document, name="second", validators=validators, carried=carried)
 
 
 def first_state(genesis: Genesis) -> dict[bytes, bytes]:
@@ -120,6 +126,67 @@ def test_wrong_documents_are_refused(lived: World) -> None:
         with pytest.raises(Refused) as caught:
             init_genesis(document)
         assert caught.value.reason is Reason.BAD_GENESIS
+
+
+def hexed(key: bytes) -> str:
+    return "k" + key.hex()
+
+
+def disagreements(genesis: Genesis) -> dict[str, tuple[str, Genesis]]:
+    """Documents whose validators are not those of the carried stake, and the field that is wrong in each."""
+    first, second, third = genesis.validators
+    state = {record.key: record.value for record in genesis.carried}
+    found, other = get_operator(state, first.operator), get_operator(state, second.operator)
+
+    def with_validators(*validators: GenesisValidator) -> Genesis:
+        return replace(genesis, validators=validators)
+
+    def with_operator(**changes: Any) -> Genesis:
+        return changed(genesis, **{hexed(OPERATOR + first.operator): encode(replace(found, **changes))})
+
+    def without(key: bytes) -> Genesis:
+        return replace(genesis, carried=tuple(one for one in genesis.carried if one.key != key))
+
+    return {
+        "more power": ("validators[2].power", with_validators(first, second, replace(third, power=third.power + 1))),
+        "less power": ("validators[0].power", with_validators(replace(second, power=1), third)),
+        "another key": (
+            "validators[0].public_key", with_validators(replace(first, public_key=spare_key(0).public_key), second)
+        ),
+        "keys swapped": ("validators[0].public_key", with_validators(
+            replace(first, public_key=second.public_key), replace(second, public_key=first.public_key)
+        )),
+        "no operator": ("validators[0].operator", with_validators(replace(first, operator=ALICE), second)),
+        "its record is missing": ("validators[0].operator", without(OPERATOR + first.operator)),
+        "its key is nobody's": ("validators[0].public_key", without(KEY + found.address)),
+        "its key is another's": (
+            "validators[0].public_key", changed(genesis, **{hexed(KEY + found.address): second.operator})
+        ),
+        "the record has another key": ("validators[0].public_key", with_operator(public_key=other.public_key)),
+        "in jail": ("validators[0].operator", with_operator(jailed_until=Height(1))),
+        "tombstoned": ("validators[0].operator", with_operator(tombstoned=True)),
+        "its stake is missing": ("validators[0].power", without(POOL + first.operator)),
+    }
+
+
+@pytest.mark.parametrize("name", [
+    "more power", "less power", "another key", "keys swapped", "no operator", "its record is missing",
+    "its key is nobody's", "its key is another's", "the record has another key", "in jail", "tombstoned",
+    "its stake is missing",
+])
+def test_validators_that_are_not_those_of_the_carried_stake_are_refused(lived: World, name: str) -> None:
+    field, document = disagreements(exported(lived))[name]
+    with pytest.raises(Refused) as caught:
+        init_genesis(document)
+    assert caught.value.reason is Reason.BAD_GENESIS
+    assert caught.value.detail.startswith(f"{field}: ")
+
+
+def test_a_chain_may_begin_without_some_of_the_operators(lived: World) -> None:
+    genesis = exported(lived)
+    state = first_state(replace(genesis, validators=genesis.validators[1:]))
+    assert supply_differences(state) == {}
+    assert pool_of(state, OP1) == pool_of(lived.records, OP1)
 
 
 def test_the_new_chain_goes_on_from_there(lived: World) -> None:

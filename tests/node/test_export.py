@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from msgspec.structs import replace as replaced
 
+from apps.staking.messages import Delegate
 from apps.staking.records import CANDIDATES, COMMISSION, POOL
 from apps.supply import supply_differences
 from apps.token.messages import Deposit, Lock, NewCoin, Transfer
@@ -13,10 +14,13 @@ from crypto.errors import Reason, Refused
 from node.agreement import message_frame
 from node.export import export_genesis
 from node.wallet import ChainPoint, call, message
+from p2p.wire import EvidenceMessage
 from state import ledger
+from state.encoding import encode
 from state.genesis import Genesis, genesis_hash
 from state.records import decode_lock
-from state.types import NATIVE, Address, Amount, BlockId, Height
+from state.types import NATIVE, UNXS_PER_NXS, Address, Amount, BlockId, Height
+from tests.node import test_evidence_pool as evidence
 from tests.node.test_core import BOB, lab, settled, world
 from tests.node.world import Machine, World
 
@@ -110,6 +114,50 @@ def test_an_earlier_height_gives_the_state_of_then() -> None:
     assert not any(key.startswith(b"token/lock/") for key in records)
     assert ledger.balance(new.machines[0].core.chain.store, BOB, NATIVE) == 100
     assert ledger.nonce(new.machines[0].core.chain.store, Address(lab().account(0).address)) == 1
+
+
+def test_the_validators_are_those_of_the_stake_that_goes_over() -> None:
+    """In the midst of an epoch the set that votes does not know of stake that came since, nor of a new key."""
+    old, raws = lived()
+    machine, operator = old.machines[0], lab().genesis.validators[0].operator
+    chain_id = genesis_hash(lab().genesis)
+    point = ChainPoint(chain_id, BlockId(chain_id), Height(0))
+    account = replace(lab().account(0), registered=True)
+    bond = message("staking/delegate", Delegate(operator, Amount(5 * UNXS_PER_NXS)))
+    height = machine.core.chain.height
+    old.submit(old.machines[1], [call(point, account, lab().wallet_keys[0], len(raws), [bond]).raw])
+    old.run(lambda: settled(old, height + 2))
+    powers = {one.operator: one.power for one in machine.core.chain.tip.next_validators.validators}
+    genesis = export_genesis(machine.core.chain.store, lab().genesis, machine.core.chain.height)
+    assert {one.operator: one.power for one in genesis.validators} == powers | {operator: powers[operator] + 5}
+    begun(genesis)
+
+
+def accusing(*places: int) -> World:
+    """A network whose second block accuses these validators."""
+    made = World(evidence.lab().genesis, [key.public_key for key in evidence.lab().consensus_keys])
+    for machine in made.machines:
+        made.start(machine)
+    for place in places:
+        made.tell(made.machines[0], encode(EvidenceMessage(evidence.double_vote(1, place=place))))
+    made.run(lambda: made.machines[0].core.chain.height >= 2)
+    assert len(made.machines[0].core.chain.block(Height(2)).block.evidence) == len(places)
+    return made
+
+
+def test_who_signed_twice_is_none_of_them() -> None:
+    store = accusing(2).machines[0].core.chain.store
+    genesis = export_genesis(store, evidence.lab().genesis, Height(2))
+    keys = [key.public_key for key in evidence.lab().consensus_keys]
+    assert {one.public_key for one in genesis.validators} == {keys[0], keys[1], keys[3]}
+
+
+def test_a_chain_whose_validators_all_signed_twice_is_not_exported() -> None:
+    store = accusing(0, 1, 2, 3).machines[0].core.chain.store
+    with pytest.raises(Refused) as caught:
+        export_genesis(store, evidence.lab().genesis, Height(2))
+    assert caught.value.reason is Reason.NOT_AVAILABLE
+    assert len(export_genesis(store, evidence.lab().genesis, Height(1)).validators) == 4
 
 
 def test_the_first_state_of_an_exported_chain_needs_another_name() -> None:
