@@ -4,12 +4,13 @@
 #   make test    every test, the real processes included
 #   make check   lint, types, layers and the fast tests
 #   make bench   measure; one JSON line a figure
+#   make native  the compiled kernel for zero-knowledge proofs (needs cargo; without it libsodium does the work)
 #   make sim     whole networks of production nodes, simulated from seeds (SEED, RUNS, NODES, HEIGHTS, FAULTS)
 #   make clean   remove everything that was made here
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench sim clean venv lint types layers
+.PHONY: help demo test check bench sim native clean venv lint types layers
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(name) 2>/dev/null)))
 VENV ?= .venv
@@ -20,6 +21,8 @@ RUNS ?= 20
 NODES ?= 4
 HEIGHTS ?= 100
 FAULTS ?= all
+NATIVE_LOG := $(VENV)/native-build.log
+NATIVE_STAMP := $(VENV)/.native-$(shell cat crypto/native/*.toml crypto/native/Cargo.lock crypto/native/src/* | cksum | tr -s ' ' '-')
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -42,7 +45,7 @@ venv: $(STAMP)
 demo: venv
 	@$(BIN)/python -m testnet.demo
 
-test: venv
+test: venv native
 	@$(BIN)/python -m pytest
 
 check: lint types layers
@@ -57,12 +60,24 @@ types: venv
 layers: venv
 	@$(BIN)/lint-imports
 
-bench: venv
+bench: venv native
 	@$(BIN)/nexus bench all
+
+# Never a reason to stop: where crates cannot be fetched or compiled, one line says so and libsodium does the work, until
+# the sources change. NATIVE_REQUIRED=1 (continuous integration) makes it one; NEXUS_NO_NATIVE=1 leaves the kernel alone.
+$(NATIVE_STAMP): $(STAMP)
+	@if [ "$${NEXUS_NO_NATIVE:-0}" != 0 ]; then echo "make: NEXUS_NO_NATIVE is set: no native kernel is built"; exit 0; fi; \
+	if $(BIN)/python -m pip install --quiet --disable-pip-version-check ./crypto/native >$(NATIVE_LOG) 2>&1; \
+	then echo "make: the native kernel for zero-knowledge proofs is built"; \
+	else echo "make: the native kernel could not be built (see $(NATIVE_LOG)); libsodium does the work"; \
+	  [ "$${NATIVE_REQUIRED:-0}" = 0 ] || exit 1; fi; \
+	rm -f $(VENV)/.native-*; touch $@
+
+native: $(NATIVE_STAMP)
 
 sim: venv
 	@$(BIN)/nexus sim --seed $(SEED) --seeds $(RUNS) --nodes $(NODES) --heights $(HEIGHTS) --faults $(FAULTS)
 
 clean:
-	@rm -rf $(VENV) build dist .make bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) crypto/native/target build dist .make bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
