@@ -228,7 +228,7 @@ def execute_block(
     Raises:
         InvalidTransaction: a Refused with the index of the first invalid transaction; any reason of validity, or
             TOO_LARGE when the block passes a cap.
-        Refused: BAD_EVIDENCE.
+        Refused: BAD_EVIDENCE, UNKNOWN_VALIDATOR for one of its accusations.
     """
     execution = _Execution(reader, draft, is_verified)
     for index, decoded in enumerate(transactions):
@@ -263,7 +263,7 @@ def select_transactions(
         max_count: cap on transactions, besides MAX_TRANSACTIONS.
 
     Raises:
-        Refused: BAD_EVIDENCE.
+        Refused: BAD_EVIDENCE, UNKNOWN_VALIDATOR for one of its accusations.
     """
     execution = _Execution(reader, draft, is_verified)
     byte_cap = min(max_bytes, execution.params.max_block_bytes)

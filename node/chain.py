@@ -11,6 +11,7 @@ from apps.chain.upgrade import scheduled
 from apps.execution import Selection, execute_block, select_transactions
 from apps.genesis import init_genesis
 from apps.module import draft_after, draft_of
+from apps.slashing.rules import check_accused
 from apps.validity import SignatureCheck, View, view_after
 from consensus.block import make_header
 from consensus.effects import Verifier
@@ -105,17 +106,21 @@ class Chain:
         """
         verify_evidence(self.tip.chain_id, validators_at(self.store, height_of(evidence)), evidence, verifier)
 
-    def check_accusation(self, evidence: Evidence, height: Height) -> None:
-        """Check that a block of this height, the next one or a later one, may hold the evidence.
+    def check_accusation(self, evidence: Evidence, height: Height) -> Address:
+        """Check that a block of this height, the next one or a later one, may hold the evidence, by the present state.
 
         The tip counts as a recent block: it is one as soon as the next block begins.
 
+        Returns:
+            The operator that it accuses: a block accuses each of them once.
+
         Raises:
-            Refused: BAD_EVIDENCE.
+            Refused: BAD_EVIDENCE; UNKNOWN_VALIDATOR against a key that is no operator's.
         """
         state = Overlay(self.store)
         add_recent_block(state, self.tip.height, self.tip.block_id, self.view.params.anchor_window)
         check_accusation(state, evidence, height)
+        return check_accused(state, evidence)
 
     def build(
         self, time: int, proposer: Address, last_commit: Commit, evidence: tuple[Evidence, ...],

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from apps.chain.records import offence_id
-from apps.slashing.rules import is_punished
 from consensus.effects import Verifier
 from consensus.evidence import height_of
 from consensus.types import Evidence
@@ -123,11 +122,14 @@ class EvidencePool:
         return tuple(sorted(self._pending.values(), key=height_of))
 
     def for_block(self) -> tuple[Evidence, ...]:
-        """Return what the block after the tip accuses: of each validator one offence, the oldest first."""
+        """Return what the block after the tip accuses: each operator, by any of its keys, of one offence; the oldest.
+
+        A block with more than that, or with anything that is of no use any more, would be invalid.
+        """
         chosen: dict[Address, Evidence] = {}
         for evidence in self.pending():
-            if height_of(evidence) <= self._chain.height:
-                chosen.setdefault(evidence.validator, evidence)
+            if height_of(evidence) <= self._chain.height and self._is_of_use(evidence):
+                chosen.setdefault(self._accused(evidence), evidence)
         return tuple(chosen.values())[:MAX_IN_BLOCK]
 
     def prune(self) -> None:
@@ -140,10 +142,16 @@ class EvidencePool:
 
     def _take(self, evidence: Evidence) -> bool:
         offence = offence_id(evidence)
-        if offence in self._pending or not self._is_of_use(evidence):
+        if offence in self._pending:
             return False
         if height_of(evidence) > self._chain.height + MAX_AHEAD:
             return False  # we are behind: we cannot check it, and shall find it in a block
+        try:
+            self._accused(evidence)
+        except Refused as refused:
+            if refused.reason is Reason.UNKNOWN_VALIDATOR:
+                raise
+            return False
         waiting = Counter(other.validator for other in self._pending.values())
         if waiting[evidence.validator] >= MAX_PER_ACCUSED or len(self._pending) >= MAX_PENDING:
             return False
@@ -152,15 +160,16 @@ class EvidencePool:
         return True
 
     def _is_of_use(self, evidence: Evidence) -> bool:
-        """Whether a block from here on may hold it, and it changes anything."""
-        if is_punished(self._chain.store, evidence.validator):
-            return False
-        first = Height(max(self._chain.height, height_of(evidence)) + 1)
+        """Whether a block from here on may hold it."""
         try:
-            self._chain.check_accusation(evidence, first)
+            self._accused(evidence)
         except Refused:
             return False
         return True
+
+    def _accused(self, evidence: Evidence) -> Address:
+        """Return the operator that a block from here on may accuse by it. Raises Refused if none may."""
+        return self._chain.check_accusation(evidence, Height(max(self._chain.height, height_of(evidence)) + 1))
 
     def _save(self) -> None:
         self._file.replace(encode(self.pending()))

@@ -16,6 +16,7 @@ from apps.execution import simulate
 from apps.module import draft_after
 from apps.receipts import ReceiptProof, prove_receipt
 from apps.registry import answer_query
+from apps.slashing.rules import is_punished
 from consensus.effects import Step
 from consensus.evidence import height_of
 from consensus.light import LightBlock
@@ -222,12 +223,16 @@ class NodeService:
     def report(self, evidence: Evidence) -> bool:
         """Take proof that a validator broke the rules, on its way into a block; return whether it is news.
 
+        It is none if the offence is known, or the validator is out for ever already.
+
         Raises:
             Refused: UNKNOWN_VALIDATOR, BAD_EVIDENCE, BAD_SIGNATURE if it proves nothing; NOT_AVAILABLE if too old.
         """
         self.chain.check_evidence(evidence, SchemeVerifier())
         offences = {offence_id(other) for other in self._core.agreement.pool.pending()}
         if offence_id(evidence) in offences or is_recorded(self.chain.store, evidence):
+            return False
+        if is_punished(self.chain.store, evidence.validator):
             return False
         self.chain.check_accusation(evidence, Height(max(self.height, height_of(evidence)) + 1))
         self._submitter.accuse(evidence)

@@ -1,4 +1,5 @@
-"""Which evidence a block may hold; whether its signatures hold is `consensus.evidence`.
+"""Which evidence a block may hold; whether its signatures hold is `consensus.evidence`, and whom it may accuse, one
+operator at most once, `apps.slashing.rules.check_accused`.
 
 Evidence is too old once it is older than `evidence_window` heights *and* `evidence_age` ms. Stake that leaves waits for
 both of its own bounds, which are no longer, so that whatever can still be proven can still be slashed. The age in ms is

@@ -22,7 +22,7 @@ from apps.staking.records import (
 )
 from apps.staking.sets import enlist, expel
 from consensus.evidence import height_of
-from consensus.types import Validator
+from consensus.types import Evidence, Validator
 from crypto.errors import Reason, Refused
 from state.changes import Overlay, Reader
 from state.params import BASIS
@@ -31,33 +31,51 @@ from state.types import Address, Height
 
 
 def begin_block(state: Overlay, block: BlockDraft, events: list[Event]) -> None:
-    """Punish whom the block's evidence accuses, then look who is missing in the last commit."""
+    """Punish whom the block's evidence accuses, then look who is missing in the last commit.
+
+    Raises:
+        Refused: BAD_EVIDENCE against who is out for ever, also by what comes before it in the same block;
+            UNKNOWN_VALIDATOR against a key that is no operator's.
+    """
     for evidence in block.evidence:
-        operator = operator_of_key(state, evidence.validator)
-        if operator is not None:
-            _tombstone(state, block, operator, height_of(evidence), events)
+        _tombstone(state, block, check_accused(state, evidence), height_of(evidence), events)
     absent = _absent(state, block)
     if absent:
         _judge(state, block, absent, events)
 
 
+def check_accused(reader: Reader, evidence: Evidence) -> Address:
+    """Return the operator that evidence accuses, if a block on this state may accuse it.
+
+    The first accusation puts an operator out for ever, whichever of its keys signed twice. More of them would change
+    nothing and fill the state: a block that holds one is invalid.
+
+    Raises:
+        Refused: BAD_EVIDENCE against who is tombstoned, UNKNOWN_VALIDATOR against a key that is no operator's.
+    """
+    operator = operator_of_key(reader, evidence.validator)
+    if operator is None:
+        raise Refused(Reason.UNKNOWN_VALIDATOR, "the accused key is no operator's")
+    if get_operator(reader, operator).tombstoned:
+        raise Refused(Reason.BAD_EVIDENCE, "the accused is out for ever already")
+    return operator
+
+
+def is_punished(reader: Reader, validator: Address) -> bool:
+    """Tell whether the operator of a consensus key is tombstoned: no block may accuse it again."""
+    operator = operator_of_key(reader, validator)
+    return operator is not None and get_operator(reader, operator).tombstoned
+
+
 def _tombstone(state: Overlay, block: BlockDraft, operator: Address, fault: int, events: list[Event]) -> None:
-    """Slash an equivocator and put it out of the set for ever. Once: whatever else it signed twice costs no more."""
+    """Slash an equivocator and put it out of the set for ever."""
     found = get_operator(state, operator)
-    if found.tombstoned:
-        return
     slash_operator(state, operator, fault, staking_params(state).slash_double_sign, events)
     set_operator(state, operator, replace(found, tombstoned=True, jailed_until=block.height, score=0))
     set_candidates(state, [one for one in candidates(state) if one != operator])
     expel(state, block.height, operator)
     set_uptime(state, operator, None)
     events.append(Event("slashing/tombstone", (("operator", operator.hex()), ("fault", str(fault)))))
-
-
-def is_punished(reader: Reader, validator: Address) -> bool:
-    """Tell whether the operator of a consensus key is tombstoned: more evidence against it costs it nothing."""
-    operator = operator_of_key(reader, validator)
-    return operator is not None and get_operator(reader, operator).tombstoned
 
 
 def end_block(state: Overlay, block: BlockDraft, events: list[Event]) -> None:

@@ -47,8 +47,8 @@ def vote(world: World, block_id: bytes, signature: bytes = b"s", height: int = 1
     return Vote(VoteKind.PREVOTE, Height(height), Round(0), BlockId(block_id), 0, signature)
 
 
-def evidence(world: World, signature: bytes = b"s", height: int = 1) -> Evidence:
-    validator = records.validators_at(world.records, 1).validators[0].address
+def evidence(world: World, signature: bytes = b"s", height: int = 1, place: int = 0) -> Evidence:
+    validator = records.validators_at(world.records, 1).validators[place].address
     first, second = vote(world, b"\x01" * 32, signature, height), vote(world, b"\x02" * 32, signature, height)
     return DuplicateVote(validator, first, second)
 
@@ -101,13 +101,14 @@ def test_evidence_is_recorded_once_whatever_its_signatures(world: World) -> None
         with pytest.raises(Refused) as caught:
             world.execute(evidence=again)
         assert caught.value.reason is Reason.BAD_EVIDENCE
+    other = records.validators_at(world.records, 1).validators[1].address
     proposal = DuplicateProposal(
-        address("x"), Height(1), Round(0), (-1, BlockId(b"\1" * 32), b""), (-1, BlockId(b"\2" * 32), b"")
+        other, Height(1), Round(0), (-1, BlockId(b"\1" * 32), b""), (-1, BlockId(b"\2" * 32), b"")
     )
     world.block(evidence=(proposal,))
     assert records.is_recorded(world.records, proposal)
     with pytest.raises(Refused) as caught:
-        world.execute(evidence=(evidence(world, height=2), evidence(world, b"other", height=2)))
+        world.execute(evidence=(evidence(world, height=2, place=2), evidence(world, b"other", height=2, place=2)))
     assert caught.value.reason is Reason.BAD_EVIDENCE
 
 
@@ -153,7 +154,7 @@ def test_evidence_has_an_age() -> None:
     world.block(evidence=(evidence(world, height=2),))
     assert oldest_epoch(world.records) == 1
     assert reason(1) is reason(2) is Reason.BAD_EVIDENCE
-    world.execute(evidence=(evidence(world, height=3),))
+    world.execute(evidence=(evidence(world, height=3, place=1),))
     key = records.EVIDENCE + records.offence_id(evidence(world, height=2))
     assert key in world.records  # recorded at height 5
     for _ in range(4):

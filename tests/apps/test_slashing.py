@@ -8,13 +8,26 @@ from apps.registry import answer_query
 from apps.slashing.messages import Unjail
 from apps.slashing.records import Uptime, missed_at, with_miss
 from apps.slashing.reputation import after_epoch, after_jail
-from apps.staking.messages import Delegate, Unbond
+from apps.staking.messages import Delegate, RotateKey, Unbond
 from apps.staking.records import bonded, candidates, get_operator
+from consensus.types import Evidence
 from crypto.address import encode_address
-from crypto.errors import Reason
+from crypto.errors import Reason, Refused
 from state import ledger
 from state.types import NATIVE, Amount
-from tests.apps.staking_world import NXS, OPERATORS, RULES, double_vote, miss, powers, run_to, staking_world, voters
+from tests.apps.staking_world import (
+    EPOCH,
+    NXS,
+    OPERATORS,
+    RULES,
+    double_vote,
+    miss,
+    possession,
+    powers,
+    run_to,
+    staking_world,
+    voters,
+)
 from tests.apps.world import World, address
 
 OP1, OP2, OP3 = (address(name) for name in OPERATORS)
@@ -47,14 +60,55 @@ def test_an_equivocator_is_slashed_and_gone_two_heights_later(world: World) -> N
     world.does("op3", Unbond(OP3, Amount(NXS)))  # what is left can go
 
 
-def test_one_validator_is_punished_once(world: World) -> None:
+def refused(world: World, *evidence: Evidence) -> Reason:
+    """Return why a block with these accusations is invalid."""
+    with pytest.raises(Refused) as caught:
+        world.execute(evidence=evidence)
+    return caught.value.reason
+
+
+def test_a_block_accuses_a_validator_once(world: World) -> None:
     run_to(world, 2)
-    both = (double_vote(world, "op2", 1), double_vote(world, "op2", 1, round=1))
-    world.block(evidence=both)
+    first, second = double_vote(world, "op2", 1), double_vote(world, "op2", 1, round=1)
+    assert refused(world, first, second) is refused(world, second, first) is Reason.BAD_EVIDENCE
+    assert refused(world, first, first) is Reason.BAD_EVIDENCE
+    world.block(evidence=(first, double_vote(world, "op1", 1)))
     assert bonded(world.records, OP2) == 2 * NXS * 95 // 100
-    world.block(evidence=(double_vote(world, "op2", 2, at=2),))
+
+
+def test_who_is_out_is_never_accused_again(world: World) -> None:
+    """The state grows by one offence for each operator, whatever it signed and whoever proposes."""
+    run_to(world, 2)
+    first = double_vote(world, "op2", 1)
+    world.block(evidence=(first,))
+    before = dict(world.records)
+    for another in (
+        double_vote(world, "op2", 1, round=1), double_vote(world, "op2", 2, at=2), double_vote(world, "op2", 3, at=2),
+    ):
+        assert refused(world, another) is Reason.BAD_EVIDENCE
+        assert refused(world, double_vote(world, "op3", 1), another) is Reason.BAD_EVIDENCE
+    assert world.records == before
+    run_to(world, 2 * EPOCH + 1)
+    assert refused(world, double_vote(world, "op2", 2, at=2)) is Reason.BAD_EVIDENCE  # nor in another epoch
+    assert [key for key in world.records if key.startswith(chain.OFFENCE)] == [chain.OFFENCE + bytes(8)]
     assert bonded(world.records, OP2) == 2 * NXS * 95 // 100
-    assert all(chain.is_recorded(world.records, one) for one in both)
+
+
+def test_an_operator_is_accused_once_whichever_of_its_keys_signed_twice(world: World) -> None:
+    world.does("op2", RotateKey(*possession("op2", 0)))
+    run_to(world, EPOCH + 3)
+    old, new = double_vote(world, "op2", 1), double_vote(world, "op2", EPOCH + 2)
+    assert old.validator != new.validator
+    assert refused(world, old, new) is refused(world, new, old) is Reason.BAD_EVIDENCE
+    world.block(evidence=(new,))
+    assert get_operator(world.records, OP2).tombstoned
+    assert refused(world, old) is Reason.BAD_EVIDENCE
+
+
+def test_a_key_that_is_no_operators_is_not_accused(world: World) -> None:
+    run_to(world, 2)
+    stranger = replace(double_vote(world, "op2", 1), validator=address("alice"))
+    assert refused(world, stranger) is Reason.UNKNOWN_VALIDATOR
 
 
 def test_the_last_validator_stays_whatever_it_did(world: World) -> None:

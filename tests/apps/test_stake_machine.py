@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from apps.chain.accusations import check_accusation
 from apps.chain.records import fee_pool, validators_at
 from apps.slashing.messages import Unjail
+from apps.slashing.rules import check_accused
 from apps.staking.leaving import entries_of, entry_amount, moving_due
 from apps.staking.messages import (
     Claim,
@@ -282,8 +283,10 @@ class StakeMachine(RuleBasedStateMachine):
 
 
 def evidence_is_new(world: World, evidence: DuplicateVote) -> bool:
+    """Whether a block may hold it; that it may not hold what this refuses, tests/apps/test_slashing.py shows."""
     try:
         check_accusation(world.records, evidence, Height(world.height + 1))
+        check_accused(world.records, evidence)
     except Refused:
         return False
     return True

@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from random import Random
 
 import pytest
 from msgspec.structs import replace
@@ -20,7 +21,7 @@ from consensus.types import (
 )
 from crypto.errors import Reason, Refused
 from node.actions import Disconnect, SendAll
-from node.chain import open_chain
+from node.chain import Chain, open_chain
 from node.evidence_pool import MAX_PER_ACCUSED, DiskPoolFile, EvidencePool
 from p2p.network import PeerId
 from p2p.wire import EvidenceMessage
@@ -195,3 +196,58 @@ def test_it_makes_a_block_and_leaves_when_that_is_committed() -> None:
     world.later(until)
     world.run(lambda: world.now >= until)
     assert [machine.core.chain.height for machine in world.machines] == [3] * 4
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_honest_node_refuses_what_another_one_accuses(seed: int) -> None:
+    """Whatever each has heard, in whatever order: every block is final in its first round, and no peer is let go."""
+    random = Random(seed)
+    world = World(lab().genesis, [key.public_key for key in lab().consensus_keys])
+    for machine in world.machines:
+        world.start(machine)
+    for _ in range(25):
+        evidence: Evidence = double_vote(
+            random.choice((1, 2)), random.choice((0, 0, 0, 1, 2)), random.randrange(4), random.choice(list(VoteKind))
+        )
+        if not random.randrange(4):
+            evidence = double_proposal(random.choice((1, 2)), random.choice((0, 1, 2)))
+        world.tell(random.choice(world.machines), encode(EvidenceMessage(evidence)))
+        until = world.now + random.choice((0, 1, 30, 400))
+        world.later(until)
+        world.run(lambda until=until: world.now >= until)  # type: ignore[misc]
+    until = world.now + 5000
+    world.later(until)
+    world.run(lambda: world.now >= until)
+    (height,) = {machine.core.chain.height for machine in world.machines}
+    chain = world.machines[0].core.chain
+    blocks = [chain.block(Height(at)) for at in range(1, height + 1)]
+    assert [one.commit.round for one in blocks] == [0] * height
+    accused = [evidence.validator for one in blocks for evidence in one.block.evidence]
+    assert sorted(accused) == sorted(key.address for key in lab().consensus_keys[:3])
+    assert world.let_go == []
+    assert [len(machine.core.agreement.pool) for machine in world.machines] == [0] * 4
+
+
+class TwoKeys(Chain):
+    """A chain on which the keys of the first two validators are one operator's, before and after a rotation."""
+
+    def check_accusation(self, evidence: Evidence, height: Height) -> Address:
+        operator = super().check_accusation(evidence, height)
+        return Address(bytes(32)) if evidence.validator in (accused(0)[0], accused(1)[0]) else operator
+
+
+def test_a_block_accuses_an_operator_of_one_offence_of_all_its_keys() -> None:
+    world = World(lab().genesis, [key.public_key for key in lab().consensus_keys])
+    for machine in world.machines:
+        world.start(machine)
+    world.tell(world.machines[0], encode(EvidenceMessage(double_vote(1, place=3))))
+    world.run(lambda: world.machines[0].core.chain.height >= 2)
+    chain = world.machines[0].core.chain
+    made = EvidencePool(
+        MemorySignFile(), TwoKeys(chain.store, chain.genesis, chain.tip, chain.versions), FakeVerifier()
+    )
+    first, second, third = double_vote(1, place=1), double_vote(2, place=0), double_vote(2, place=2)
+    for evidence in (second, third, first):
+        assert made.add(evidence)
+    assert made.for_block() == (first, third)
+    assert len(made) == 3  # the second waits until the first is on chain, which makes it useless
