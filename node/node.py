@@ -25,6 +25,7 @@ from node.driver import Driver, NoSigner, wall_clock, worker_count
 from node.events import EventFeed
 from node.evidence_pool import DiskPoolFile
 from node.home import Home, open_home
+from node.joining import Joining, join_first
 from node.keystore import CONSENSUS_KEY, NODE_KEY, load_node_key
 from node.last_sign import DiskSignFile
 from node.logic import Wrap, unwrapped
@@ -74,7 +75,7 @@ class RunningNode:
 @asynccontextmanager
 async def open_node(
     home: Home, config: NodeConfig, genesis: Genesis, keys: NodeKeys, *,
-    versions: tuple[int, ...] = SUPPORTED_VERSIONS, wrap: Wrap = unwrapped,
+    versions: tuple[int, ...] = SUPPORTED_VERSIONS, wrap: Wrap = unwrapped, joining: Joining | None = None,
 ) -> AsyncIterator[RunningNode]:
     """Open a node in a home and run it while the context lasts. It has no API; that is the caller's.
 
@@ -85,11 +86,15 @@ async def open_node(
         keys: of this node.
         versions: protocol versions to go on with (see `open_chain`).
         wrap: puts something around the core; only tests of networks with liars do.
+        joining: how to join first, if the chain is far ahead; None for by blocks alone.
 
     Raises:
         Refused: HOME_IN_USE, CORRUPT_DATABASE, CORRUPT_LOG, BAD_SIGN_STATE, SIGN_STATE_EXPORTED, GENESIS_MISMATCH,
             WRONG_VERSION, PORT_IN_USE, BAD_CONFIG, UPGRADE_NEEDED, at start or, for damage found later, while running.
     """
+    own_key = None if keys.consensus is None else keys.consensus.public_key
+    if joining is not None:
+        await join_first(home, config, genesis, keys.node, own_key, joining.root)
     with ExitStack() as stack:
         settle(home)
         store = LevelDB.open(home.chain)
@@ -99,7 +104,6 @@ async def open_node(
         log = stack.enter_context(DiskLog(home.consensus_log))
         signer: Signer = NoSigner() if keys.consensus is None else KeySigner(keys.consensus)
         verifier = SchemeVerifier()
-        own_key = None if keys.consensus is None else keys.consensus.public_key
         shelf = DiskShelf(home.snapshots)
         archive = tuple(stack.enter_context(DiskLog(path)) for path in home.vote_archive)
         files = Files(log, DiskSignFile(home.sign_state), DiskPoolFile(home.evidence), (archive[0], archive[1]), shelf)
@@ -126,7 +130,7 @@ async def open_node(
 
 def run_node(
     root: Path, environment: Mapping[str, str], password: str | None = None, *,
-    versions: tuple[int, ...] = SUPPORTED_VERSIONS, wrap: Wrap = unwrapped,
+    versions: tuple[int, ...] = SUPPORTED_VERSIONS, wrap: Wrap = unwrapped, joining: Joining | None = None,
 ) -> None:
     """Run the node of a home until SIGTERM or SIGINT.
 
@@ -136,6 +140,7 @@ def run_node(
         password: opens the node's own keys, if they are sealed.
         versions: protocol versions to go on with (see `open_chain`).
         wrap: puts something around the core; only tests of networks with liars do.
+        joining: how to join first, if the chain is far ahead; None for by blocks alone.
 
     Raises:
         Refused: HOME_MISSING, BAD_CONFIG, BAD_GENESIS, GENESIS_MISMATCH, KEY_NOT_FOUND, BAD_KEY_FILE, WRONG_PASSWORD,
@@ -148,7 +153,7 @@ def run_node(
         genesis, keys = load_genesis(home), load_keys(home, password)
         if keys.consensus is not None:
             check_present(home)
-        trio.run(serve_node, home, config, genesis, keys, versions, wrap)
+        trio.run(serve_node, home, config, genesis, keys, versions, wrap, joining)
     except Refused as refused:
         raise advised(refused) from None
     except BaseExceptionGroup as group:
@@ -157,11 +162,12 @@ def run_node(
 
 
 async def serve_node(
-    home: Home, config: NodeConfig, genesis: Genesis, keys: NodeKeys, versions: tuple[int, ...], wrap: Wrap
+    home: Home, config: NodeConfig, genesis: Genesis, keys: NodeKeys, versions: tuple[int, ...], wrap: Wrap,
+    joining: Joining | None,
 ) -> None:
     """Run a node with its API and metrics until the process is told to stop."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        opened = open_node(home, config, genesis, keys, versions=versions, wrap=wrap)
+        opened = open_node(home, config, genesis, keys, versions=versions, wrap=wrap, joining=joining)
         async with opened as running, trio.open_nursery() as nursery:
             collector = NodeCollector(running.core, running.network, wall_clock)
             api_port = await nursery.start(serve_api, running.service, config.api_host, config.api_port)

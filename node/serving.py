@@ -7,15 +7,19 @@ from node.candidates import Candidates
 from node.chain import Chain
 from node.snapshots import Shelf
 from p2p.wire import (
+    HEADERS_IN_FRAME,
     MAX_ASKED_BLOCKS,
+    MAX_ASKED_HEADERS,
     ChainStatus,
     GetBlocks,
     GetChunk,
+    GetHeaders,
     GetLightBlock,
     GetManifest,
     GetSnapshots,
     GetStatus,
     GetTransactions,
+    Headers,
     Snapshots,
     answer_transactions,
     block_frames,
@@ -57,3 +61,10 @@ def answers(
             yield from piece_frames(shelf.manifest(height))
         case GetChunk(height, index):
             yield from piece_frames(shelf.chunk(height, index))
+        case GetHeaders(first, last):
+            if not 1 <= first <= chain.height:
+                raise Refused(Reason.NOT_AVAILABLE, f"there are headers up to {chain.height}")
+            stop = min(last, chain.height, first + MAX_ASKED_HEADERS - 1) + 1
+            for start in range(first, stop, HEADERS_IN_FRAME):
+                heights = range(start, min(start + HEADERS_IN_FRAME, stop))
+                yield encode(Headers(tuple(chain.header(Height(height)) for height in heights)))

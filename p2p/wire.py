@@ -11,6 +11,7 @@
                     GetLightBlock    -> Piece*                  (of the encoded LightBlock)
                     GetManifest      -> Piece*                  (of the encoded Manifest)
                     GetChunk         -> Piece*                  (of the chunk)
+                    GetHeaders       -> Headers*                in rising order of height
 
 Every message is a canonical MessagePack array whose first element is its tag within its union. A block may be larger
 than a frame, so it travels in parts; `block_frames` cuts it and `BlockAssembly` puts it together again. What else may
@@ -42,6 +43,9 @@ MAX_MONIKER: Final = 64
 MAX_BLOCK_BYTES: Final = 16 << 20
 """Transaction bytes of one block that a receiver is ready to hold."""
 MAX_BLOCK_TRANSACTIONS: Final = 25_000
+MAX_ASKED_HEADERS: Final = 4096
+"""Heights in one GetHeaders."""
+HEADERS_IN_FRAME: Final = 256
 MAX_OFFERS: Final = 16
 """Snapshots that a peer speaks of."""
 MAX_PIECE: Final = 256 << 10
@@ -144,6 +148,13 @@ class GetChunk(Record, frozen=True, tag=7):
     index: Annotated[int, Meta(ge=0, le=2**24 - 1)]
 
 
+class GetHeaders(Record, frozen=True, tag=8):
+    """Ask for the headers `first` .. `last` (inclusive), at most MAX_ASKED_HEADERS; the answer may stop earlier."""
+
+    first: HeightField
+    last: HeightField
+
+
 # ---- SYNC: answers
 
 
@@ -201,8 +212,16 @@ class Piece(Record, frozen=True, tag=6):
     data: Annotated[bytes, Meta(min_length=1, max_length=MAX_PIECE)]
 
 
-Request = GetStatus | GetTransactions | GetBlocks | GetSnapshots | GetLightBlock | GetManifest | GetChunk
-Answer = ChainStatus | Transactions | BlockHead | BlockEnd | Snapshots | Piece
+class Headers(Record, frozen=True, tag=7):
+    """Headers of consecutive heights, rising."""
+
+    headers: Annotated[tuple[Header, ...], Meta(min_length=1, max_length=HEADERS_IN_FRAME)]
+
+
+Request = (
+    GetStatus | GetTransactions | GetBlocks | GetSnapshots | GetLightBlock | GetManifest | GetChunk | GetHeaders
+)
+Answer = ChainStatus | Transactions | BlockHead | BlockEnd | Snapshots | Piece | Headers
 ConsensusMessage = (
     ProposalMessage | VoteMessage | RoundStatusMessage | SightingsMessage | OfferMessage | EvidenceMessage
 )
