@@ -70,7 +70,7 @@ async def test_a_wrong_root_of_trust_is_said_and_changes_nothing(lab: Lab) -> No
     async with network(lab):
         with pytest.RaisesGroup(Refused, allow_unwrapped=True, flatten_subgroups=True) as caught:
             await join(lab, HeaderRoot(Height(3), BlockId(bytes(32))))
-        found = caught.value
+        found: BaseException = caught.value
         while isinstance(found, BaseExceptionGroup):
             (found,) = found.exceptions
         assert isinstance(found, Refused) and found.reason is Reason.BAD_HEADER

@@ -1,0 +1,91 @@
+"""A fifth node joins four real validators by a snapshot: it knows a seed, the genesis file and a trusted block."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from crypto.errors import Reason, Refused
+from node.api.methods import GetBlock, GetHeader, GetStatus
+from node.client import AsyncClient, Client
+from node.keystore import Keystore
+from testnet.create import WALLET_PASSWORD, create_network
+from testnet.network import LocalNetwork
+from testnet.purse import Purse
+from tests.network.test_join import Joiner, height, joiner, pay, until
+
+pytestmark = pytest.mark.network
+
+
+def start(who: Joiner, *words: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "node.cli.main", "start", "--home", str(who.home), *words]
+    with (who.home.parent / "joiner.log").open("a") as out:
+        return subprocess.Popen(command, env=who.environment, stderr=out)
+
+
+def events(who: Joiner) -> list[str]:
+    lines = (who.home.parent / "joiner.log").read_text().splitlines()
+    return [json.loads(line)["event"] for line in lines if line.startswith("{")]
+
+
+async def test_a_fifth_node_joins_by_a_snapshot(tmp_path: Path) -> None:
+    root = tmp_path / "net"
+    create_network(root, 4, senders=0)
+    for number in range(4):
+        config = root / f"node{number}" / "config.toml"
+        config.write_text(config.read_text().replace("snapshot_every = 5000", "snapshot_every = 5"))
+    genesis = shutil.copy(root / "node0" / "genesis.json", tmp_path / "genesis.json")
+    faucet = Keystore(root / "wallets" / "keys").open("faucet", WALLET_PASSWORD).key
+    network = LocalNetwork(root)
+    network.start_all()
+    try:
+        first = network.members[0]
+        await until(lambda: all(height(member.url) >= 0 for member in network.members), 60)
+        async with AsyncClient(first.url) as client:
+            purse = Purse("faucet", faucet, client)
+            await pay(purse, purse.address, 12)
+        await until(lambda: all(height(member.url) >= 12 for member in network.members), 30)
+        with Client(first.url) as asked:
+            trusted = asked.ask(GetHeader(height="3"))
+        carol = joiner(tmp_path, Path(genesis), f"{first.peer_id}@[::1]:{first.listen_port}")
+        trust = ("--trust-height", "3", "--trust-hash")
+
+        refused = start(carol, *trust, "ab" * 32)  # what it was told is wrong: one sentence, and nothing changes
+        assert refused.wait(timeout=60) == 1
+        error = (carol.home.parent / "joiner.log").read_text()
+        assert Reason.BAD_HEADER in error and "Traceback" not in error
+
+        killed = start(carol, *trust, trusted.block_id)  # killed at some moment of its first life
+        time.sleep(2.0)
+        killed.kill()
+        killed.wait()
+
+        process = start(carol, *trust, trusted.block_id)
+        try:
+            await until(lambda: 0 < height(first.url) <= height(carol.url), 60)
+            assert "restored from a snapshot" in events(carol)
+            with Client(carol.url) as asked, Client(first.url) as other:
+                mine = asked.ask(GetStatus())
+                theirs = other.ask(GetHeader(height=str(int(mine.height))))
+                assert mine.block_id == theirs.block_id
+                with pytest.raises(Refused) as caught:
+                    asked.ask(GetBlock(height="1"))
+                assert caught.value.reason is Reason.NOT_AVAILABLE
+            async with AsyncClient(carol.url) as client:  # it relays, and follows
+                purse = Purse("faucet", faucet, client)
+                await pay(purse, purse.address, 2)
+            await until(lambda: int(mine.height) < height(first.url) == height(carol.url), 30)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=20) == 0
+        finally:
+            if process.poll() is None:
+                process.kill()
+        shown = carol.nexus("snapshots", "create")  # it makes snapshots itself, too
+        assert carol.nexus("snapshots", "list")[-1] == shown
+    finally:
+        network.stop_all()
