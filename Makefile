@@ -37,6 +37,11 @@ $(STAMP):
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev \
 	  || { echo "make: a dependency could not be installed; all have wheels for Linux (x86-64, arm64) and macOS." \
 	            "Elsewhere: apt-get install build-essential python3-dev libleveldb-dev libsodium-dev"; exit 1; }
+	@# The libp2p extra compiles fastecdsa. Its trio-stubs describe an old trio, and mypy would prefer them to trio itself.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[libp2p]' >/dev/null 2>&1 \
+	  || echo "make: libp2p is left out, and its tests are skipped: it needs gmp (Debian, Ubuntu: apt-get install" \
+	          "build-essential python3-dev libgmp-dev; then make clean and again)"
+	@rm -rf $(VENV)/lib/python3*/site-packages/trio-stubs
 	@rm -f $(VENV)/.made-*
 	@touch $@
 
@@ -79,5 +84,5 @@ sim: venv
 	@$(BIN)/nexus sim --seed $(SEED) --seeds $(RUNS) --nodes $(NODES) --heights $(HEIGHTS) --faults $(FAULTS)
 
 clean:
-	@rm -rf $(VENV) crypto/native/target build dist .make bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) crypto/native/target crypto/native/reference/target build dist .make bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -137,7 +137,9 @@ class AddressBook:
         record = signed.record
         peer_id = record.peer_id
         known = self._entries.get(peer_id)
-        if peer_id == self._own or (known is not None and known.signed.record.epoch >= record.epoch):
+        if peer_id == self._own or not record.places:
+            return False
+        if known is not None and known.signed.record.epoch >= record.epoch:
             return False
         check_record(signed, self._chain_id, now)
         if known is None:
@@ -210,7 +212,7 @@ class AddressBook:
             except Refused:
                 continue
             peer_id = item.signed.record.peer_id
-            if peer_id != self._own and peer_id not in self._entries:
+            if peer_id != self._own and peer_id not in self._entries and item.signed.record.places:
                 self._put(Entry(peer_id, item.signed, item.source, item.reached), now)
         return len(self._entries)
 

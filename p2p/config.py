@@ -37,6 +37,7 @@ class Limits:
     consensus_queue: int = 8 << 20
     transactions_queue: int = 4 << 20
     sync_queue: int = 4 << 20
+    gossip_queue: int = 1 << 20
     """Bytes waiting to leave, for each peer and channel."""
     requests: int = 32
     """Unanswered requests of one peer to us, and of us to one peer."""

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 
@@ -24,7 +24,7 @@ from p2p.bans import Bans
 from p2p.config import MAX_DATAGRAM, MIN_DATAGRAM, Limits, NetworkConfig
 from p2p.exchange import NoMeeting
 from p2p.metrics import Counters, NetworkMetrics
-from p2p.network import Channel, Meeting, NetworkEvent, PeerAddress, PeerId, PeerInfo
+from p2p.network import Channel, Lanes, Meeting, NetworkEvent, NoLanes, PeerAddress, PeerId, PeerInfo
 from p2p.peer import Peer
 from p2p.prefix import LOOPBACK, prefix_of
 from p2p.stoq.auth import (
@@ -64,11 +64,13 @@ class Company:
         meeting: answers what peers ask about others.
         bans: who is shut out.
         clock: ms since 1970, for the bans.
+        lanes: uses the GOSSIP channels.
     """
 
     meeting: Meeting
     bans: Bans
     clock: Callable[[], int] = wall_clock
+    lanes: Lanes = field(default_factory=NoLanes)
 
 
 class Mesh:
@@ -277,7 +279,8 @@ class Mesh:
             return
         self._counters.handshakes += 1
         peer = Peer(
-            connection, remote, self._config.limits, self._counters, self._consensus, self._bulk, self._company.meeting
+            connection, remote, self._config.limits, self._counters, self._consensus, self._bulk, self._company.meeting,
+            self._company.lanes,
         )
         before = self._leaving.get(remote.peer_id)
         self._live[remote.peer_id] = peer

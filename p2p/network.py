@@ -19,6 +19,8 @@ class Channel(IntEnum):
     CONSENSUS = 1
     TRANSACTIONS = 2
     SYNC = 3
+    GOSSIP = 4
+    """Streams of libp2p, see `p2p.gossip.streams`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,42 @@ class Meeting(Protocol):
             Refused: for a permanent reason the connection is closed, too.
         """
         ...
+
+
+class Link(Protocol):
+    """The GOSSIP channel of a live connection."""
+
+    peer_id: PeerId
+    host: str
+    port: int
+    inbound: bool
+    gone: trio.Event
+
+    async def send(self, payload: bytes) -> None:
+        """Queue a frame, waiting for room. Raises Refused once the connection is gone."""
+        ...
+
+
+class Lanes(Protocol):
+    """Who uses the GOSSIP channels. The implementation is `p2p.gossip.transport`."""
+
+    def opened(self, link: Link) -> None:
+        """A connection is there."""
+        ...
+
+    def frame(self, link: Link, payload: bytes) -> None:
+        """A frame came. Raises Refused, which ends the connection."""
+        ...
+
+
+class NoLanes:
+    """Nobody does: frames are dropped."""
+
+    def opened(self, link: Link) -> None:
+        """See `Lanes`."""
+
+    def frame(self, link: Link, payload: bytes) -> None:
+        """See `Lanes`."""
 
 
 class Network(Protocol):

@@ -10,16 +10,34 @@ from p2p.metrics import Counters
 from p2p.network import (
     Channel,
     FrameReceived,
+    Lanes,
     Meeting,
     NetworkEvent,
     PeerConnected,
     PeerDisconnected,
+    PeerId,
     PeerInfo,
     RequestReceived,
 )
 from p2p.requests import RequestReply, Requests
 from p2p.stoq.auth import RemoteIdentity
+from p2p.stoq.channel import framed
 from p2p.stoq.connection import Connection
+
+
+class GossipLink:
+    """The `Link` of one connection."""
+
+    def __init__(self, connection: Connection, peer_id: PeerId) -> None:
+        self.peer_id = peer_id
+        self.host, self.port = connection.address[0], connection.address[1]
+        self.inbound = connection.inbound
+        self.gone = connection.gone
+        self._connection = connection
+
+    async def send(self, payload: bytes) -> None:
+        """See `Link`."""
+        await self._connection.send(Channel.GOSSIP, framed(payload))
 
 
 class Peer:
@@ -31,12 +49,13 @@ class Peer:
         consensus: where CONSENSUS frames and the peer's coming and going are sent.
         bulk: where TRANSACTIONS frames and requests are sent.
         meeting: answers requests about peers.
+        lanes: uses the GOSSIP channel.
     """
 
     def __init__(
         self, connection: Connection, remote: RemoteIdentity, limits: Limits, counters: Counters,
         consensus: trio.MemorySendChannel[NetworkEvent], bulk: trio.MemorySendChannel[NetworkEvent],
-        meeting: Meeting,
+        meeting: Meeting, lanes: Lanes,
     ) -> None:
         self.connection = connection
         self.remote = remote
@@ -50,6 +69,8 @@ class Peer:
         self._asks: deque[tuple[bytes, RequestReply]] = deque()
         self._asked = trio.Event()
         self._meeting = meeting
+        self._lanes = lanes
+        self._link = GossipLink(connection, remote.peer_id)
         self._meets_in, self._meets = trio.open_memory_channel[tuple[bytes, RequestReply]](limits.requests)
         self._held = {Channel.CONSENSUS: trio.Event(), Channel.TRANSACTIONS: trio.Event()}
 
@@ -71,6 +92,7 @@ class Peer:
             nursery.start_soon(self._deliver_asks)
             nursery.start_soon(self._answer_meets)
             nursery.start_soon(self.requests.watch)
+            self._lanes.opened(self._link)
             self.connection.open(self)
             await self.connection.gone.wait()
             nursery.cancel_scope.cancel()
@@ -86,6 +108,9 @@ class Peer:
         self._counters.frames_received[channel] += 1
         if channel is Channel.SYNC:
             self.requests.on_frame(payload)
+            return True
+        if channel is Channel.GOSSIP:
+            self._lanes.frame(self._link, payload)
             return True
         events = self._consensus if channel is Channel.CONSENSUS else self._bulk
         try:

@@ -42,12 +42,15 @@ class Place(Record, frozen=True):
 
 
 class PeerRecord(Record, frozen=True):
-    """What is signed. `epoch` is in ms since 1970, `ed25519` the key that is the node's name in libp2p."""
+    """What is signed. `epoch` is in ms since 1970, `ed25519` the key that is the node's name in libp2p.
+
+    Without places it says who the node is, and not where.
+    """
 
     chain_id: ChainIdField
     public_key: Annotated[bytes, Meta(min_length=PUBLIC_KEY_SIZE + 1, max_length=PUBLIC_KEY_SIZE + 1)]
     ed25519: Annotated[bytes, Meta(min_length=ED25519_SIZE, max_length=ED25519_SIZE)]
-    places: Annotated[tuple[Place, ...], Meta(min_length=1, max_length=MAX_PLACES)]
+    places: Annotated[tuple[Place, ...], Meta(max_length=MAX_PLACES)]
     epoch: Unsigned
 
     @property
@@ -87,7 +90,7 @@ def make_record(
     Args:
         key: the node key.
         chain_id: the genesis hash.
-        places: IPv6 addresses and ports, at least one.
+        places: IPv6 addresses and ports.
         epoch: ms since 1970.
     """
     name = SigningKey(gossip_seed(key))

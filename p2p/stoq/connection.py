@@ -2,8 +2,8 @@
 
 Streams:
     0              both ways: the control stream, opened by the dialer (Hello, Proof, Credit)
-    2, 6, 10       from the dialer: CONSENSUS, TRANSACTIONS, SYNC
-    3, 7, 11       from the listener: the same
+    2, 6, 10, 14   from the dialer: CONSENSUS, TRANSACTIONS, SYNC, GOSSIP
+    3, 7, 11, 15   from the listener: the same
 Nothing may come on any other stream, and no stream ends before the connection does.
 """
 
@@ -27,7 +27,7 @@ CONTROL: Final = 0
 BACKLOG: Final = 1 << 17
 """Bytes of one stream that QUIC holds unsent: little, so that a vote never queues behind them."""
 CHUNK: Final = 1 << 15
-_URGENT: Final = (Channel.CONSENSUS, Channel.SYNC, Channel.TRANSACTIONS)
+_URGENT: Final = (Channel.CONSENSUS, Channel.SYNC, Channel.GOSSIP, Channel.TRANSACTIONS)
 """Who is asked first for bytes to send."""
 _TLS_ALERTS: Final = range(0x100, 0x200)
 
@@ -86,11 +86,11 @@ class Connection:
         self._held: dict[Channel, bytes] = {}
         self._room = trio.Event()
         self._wanting = 0  # senders that wait for room
-        self._room_below = limits.sync_queue // 2
+        self._room_below = {Channel.SYNC: limits.sync_queue // 2, Channel.GOSSIP: limits.gossip_queue // 2}
         self._hellos_in, self._hellos = trio.open_memory_channel[Hello | Proof](2)
         capacities = {
             Channel.CONSENSUS: limits.consensus_queue, Channel.TRANSACTIONS: limits.transactions_queue,
-            Channel.SYNC: limits.sync_queue,
+            Channel.SYNC: limits.sync_queue, Channel.GOSSIP: limits.gossip_queue,
         }
         out_bit, in_bit = (3, 2) if self.inbound else (2, 3)
         self._control = Outbox(1 << 20, 1 << 62)
@@ -229,7 +229,7 @@ class Connection:
                     waiting = True
                     starved = starved or room <= 0
         self.waiting = waiting
-        if self._wanting and not self._room.is_set() and self._boxes[Channel.SYNC].waiting < self._room_below:
+        if self._wanting and not self._room.is_set() and self._has_room():
             self._room.set()
             self._room = trio.Event()
         return starved
@@ -272,6 +272,10 @@ class Connection:
         self._carrier.route(connection_id, self, retired)
 
     # ---- inside
+
+    def _has_room(self) -> bool:
+        """Whether one of the channels whose senders wait is half empty."""
+        return any(self._boxes[channel].waiting < below for channel, below in self._room_below.items())
 
     def _hear_control(self, data: bytes) -> None:
         self._control_in.feed(data)

@@ -36,7 +36,7 @@ class Proof(Record, frozen=True, tag=2):
 class Credit(Record, frozen=True, tag=3):
     """The receiver of this message may have sent `limit` bytes in total on its stream of `channel`."""
 
-    channel: Annotated[int, Meta(ge=1, le=3)]
+    channel: Annotated[int, Meta(ge=1, le=4)]
     limit: Unsigned
 
 

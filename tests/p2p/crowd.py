@@ -41,7 +41,7 @@ class Member:
         return PeerAddress(self.mesh.peer_id, "::1", self.mesh.port)
 
 
-async def _drain(mesh: Mesh) -> None:
+async def drain(mesh: Mesh) -> None:
     async with trio.open_nursery() as nursery:
         for events in (mesh.consensus_events, mesh.bulk_events):
             nursery.start_soon(_forget, events)
@@ -72,7 +72,7 @@ async def member(
             clock=wall_clock,
         )
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_drain, mesh)
+            nursery.start_soon(drain, mesh)
             exchange.own = (make_record(key, chain, (("::1", mesh.port),), wall_clock()),)
             nursery.start_soon(discovery.run)
             yield here

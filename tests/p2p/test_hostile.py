@@ -42,7 +42,7 @@ VIOLATIONS = {
     "short request frame": (SYNC_STREAM, framed(b"\x01\x00")),
     "unknown request kind": (SYNC_STREAM, framed(b"\x09\x00\x00\x00\x01")),
     "empty request": (SYNC_STREAM, framed(b"\x01\x00\x00\x00\x01")),
-    "unknown stream": (14, b"x"),
+    "unknown stream": (18, b"x"),
     "second bidirectional stream": (4, b"x"),
     "second hello": (0, framed(encode(Proof(b"\x01" * 1281))) * 3),
     "falling credit": (0, framed(encode(Credit(1, 5)))),

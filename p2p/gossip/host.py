@@ -1,0 +1,211 @@
+"""A libp2p host over STOQ: identify, gossipsub v1.1 and kad-dht, set up so that a chain can use them.
+
+What 0.8.1 does by default would break one, and is set otherwise here (each has a test in tests/p2p/test_gossip.py):
+
+- the spam protection drops what exceeds 10 messages a second and forwarder, our own included: off;
+- the mesh is mended every 120 s: every second;
+- v1.2 answers every message with an IDONTWANT to everybody: v1.1 alone;
+- message ids are (sender, a counter of seconds): a node that restarts is not heard. Ids are hashes of the content;
+- 32 messages wait for a peer, the rest is dropped without a word: `CountingQueue`, larger, and counted;
+- known peers are dialled by themselves below 150 connections, and this cannot be set off: they pass through
+  `StoqTransport.dial`, so whoever gives it `find` decides whom libp2p may dial.
+
+Validators are synchronous functions of the bytes alone: libp2p keeps their verdict by message id, so a verdict that
+depends on who forwarded, on the height or on the time would be kept for everybody and for ever.
+"""
+
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
+
+import libp2p.pubsub.pubsub as pubsub_module
+import trio
+from libp2p import new_host
+from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.kad_dht.kad_dht import DHTMode, KadDHT
+from libp2p.network.config import ConnectionConfig
+from libp2p.peer.id import ID
+from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
+from libp2p.pubsub.pb import rpc_pb2
+from libp2p.pubsub.pubsub import Pubsub
+from libp2p.pubsub.rpc_queue import RpcQueue
+from libp2p.tools.anyio_service import background_trio_service
+from multiaddr import Multiaddr
+
+from crypto.hashing import Label, digest
+from crypto.keys import SecretKey
+from p2p.gossip.score import WEIGHTS, SpecScorer, score_params
+from p2p.gossip.transport import StoqTransport
+from p2p.records import gossip_seed
+
+MAX_MESSAGE: Final = 64 << 10
+"""Bytes: gossip announces; what is large is pulled by its hash."""
+QUEUE: Final = 1024
+"""RPCs that wait for one peer."""
+PACE: Final = 100.0
+"""Messages of our own that leave in a second."""
+MAX_WAITING: Final = 1024
+"""Messages of our own that wait for their turn."""
+DEGREE, DEGREE_LOW, DEGREE_HIGH = 6, 4, 12
+"""Mesh peers of a topic, as the specification advises."""
+
+Validator = Callable[[bytes], bool]
+Deliver = Callable[[str, bytes], None]
+
+
+class Drops:
+    """Messages that were not sent, by cause: nothing is dropped silently. Queues of peers count for the process."""
+
+    def __init__(self) -> None:
+        self.by_cause: Counter[str] = Counter()
+
+
+class CountingQueue(RpcQueue):  # type: ignore[misc]
+    """What waits for one peer. Pubsub makes it by its name in its own module, so `open_gossip` puts it there."""
+
+    drops = Drops()
+
+    def __init__(self) -> None:
+        super().__init__(max_size=QUEUE)
+
+    def push(self, rpc: Any, priority: bool = False) -> bool:
+        """See RpcQueue; counts what it does not take."""
+        taken = bool(super().push(rpc, priority))
+        if not taken:
+            self.drops.by_cause["queue of a peer"] += 1
+        return taken
+
+
+class ScoredPubsub(Pubsub):
+    """Pubsub that tells the scorer of duplicates, without which P3 would punish whoever is second."""
+
+    def __init__(self, host: Any, router: GossipSub, **options: Any) -> None:
+        super().__init__(host, router, **options)
+        self._scorer = SpecScorer(score_params())
+        router.scorer = self._scorer
+        self._seen_at: dict[bytes, float] = {}
+
+    async def push_msg(self, msg_forwarder: ID, msg: rpc_pb2.Message) -> None:
+        """See Pubsub."""
+        now = trio.current_time()
+        self._seen_at = {key: at for key, at in self._seen_at.items() if now - at < WEIGHTS.mesh_deliveries_window}
+        key = message_id(msg)
+        if key in self._seen_at and self._is_msg_seen(msg) and msg_forwarder != self.my_id:
+            for topic in msg.topicIDs[:1]:
+                self._scorer.on_mesh_delivery(msg_forwarder, topic)
+        self._seen_at.setdefault(key, now)
+        await super().push_msg(msg_forwarder, msg)
+
+
+def message_id(message: rpc_pb2.Message) -> bytes:
+    """Return the id of a message: a hash of topic and content, whoever sent it."""
+    topic = message.topicIDs[0].encode() if message.topicIDs else b""
+    return digest(Label.GOSSIP_ID, len(topic).to_bytes(2, "big") + topic[:65535] + message.data)
+
+
+class Gossip:
+    """Topics over libp2p. Made by `open_gossip`.
+
+    Attributes:
+        dht: kad-dht, in server mode.
+        drops: what was not sent.
+    """
+
+    def __init__(self, host: Any, pubsub: Pubsub, dht: KadDHT, drops: Drops) -> None:
+        self.host = host
+        self.dht = dht
+        self.drops = drops
+        self._pubsub = pubsub
+        self._waiting: deque[tuple[str, bytes]] = deque()
+        self._news = trio.Event()
+
+    @property
+    def name(self) -> ID:
+        """Our name in libp2p."""
+        return self.host.get_id()
+
+    def peers(self) -> tuple[ID, ...]:
+        """Return the peers that speak gossipsub with us."""
+        return tuple(self._pubsub.peers)
+
+    def publish(self, topic: str, message: bytes) -> bool:
+        """Send a message to everybody, in its turn; False, and counted, if it is too large or too many wait."""
+        if len(message) > MAX_MESSAGE:
+            self.drops.by_cause["too large"] += 1
+            return False
+        if len(self._waiting) >= MAX_WAITING:
+            self.drops.by_cause["own queue"] += 1
+            return False
+        self._waiting.append((topic, message))
+        self._news.set()
+        return True
+
+    async def send_waiting(self) -> None:
+        """Send what waits, at most PACE messages a second, until cancelled."""
+        while True:
+            while self._waiting:
+                topic, message = self._waiting.popleft()
+                await self._pubsub.publish(topic, message)
+                await trio.sleep(1 / PACE)
+            self._news = trio.Event()
+            await self._news.wait()
+
+    async def receive(self, topic: str, deliver: Deliver) -> None:
+        """Hand over what comes on a topic, our own messages included, until cancelled; `deliver` must not wait."""
+        subscription = await self._pubsub.subscribe(topic)
+        while True:
+            message = await subscription.get()
+            deliver(topic, message.data)
+
+
+@asynccontextmanager
+async def open_gossip(
+    key: SecretKey, transport: StoqTransport, host_address: tuple[str, int], topics: Mapping[str, Validator],
+    deliver: Deliver,
+) -> AsyncIterator[Gossip]:
+    """Run a host over a transport while the context lasts. Open it before the mesh, with the transport as its lanes.
+
+    Args:
+        key: the node key; libp2p's own key follows from it.
+        transport: over the mesh.
+        host_address: where the mesh listens, for identify.
+        topics: what to take part in, with the validator of each.
+        deliver: gets (topic, message) of valid messages, each once.
+    """
+    drops = CountingQueue.drops = Drops()
+    vars(pubsub_module)["RpcQueue"] = CountingQueue
+    here = Multiaddr(f"/ip6/{host_address[0]}/udp/{host_address[1] or 1}/quic-v1")
+    host = new_host(
+        key_pair=create_new_key_pair(gossip_seed(key)), transports=[transport], listen_addrs=[here],
+        connection_config=ConnectionConfig(low_watermark=0, min_connections=0),
+    )
+    router = GossipSub(
+        protocols=[PROTOCOL_ID_V11], degree=DEGREE, degree_low=DEGREE_LOW, degree_high=DEGREE_HIGH,
+        heartbeat_interval=1, spam_protection_enabled=False, score_params=score_params(),
+    )
+    pubsub = ScoredPubsub(
+        host, router, strict_signing=True, msg_id_constructor=message_id, max_inbound_rpc_size=4 * MAX_MESSAGE
+    )
+    for topic, validator in topics.items():
+        pubsub.set_topic_validator(topic, _content_only(validator), is_async_validator=False)
+    dht = KadDHT(host, DHTMode.SERVER)
+    gossip = Gossip(host, pubsub, dht, drops)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(host.run([here]))
+        for service in (pubsub, router, dht):
+            await stack.enter_async_context(background_trio_service(service))
+        await pubsub.wait_until_ready()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(gossip.send_waiting)
+            for topic in topics:
+                nursery.start_soon(gossip.receive, topic, deliver)
+            yield gossip
+            nursery.cancel_scope.cancel()
+
+
+def _content_only(validator: Validator) -> Callable[[ID, rpc_pb2.Message], bool]:
+    def validate(_forwarder: ID, message: rpc_pb2.Message) -> bool:
+        return len(message.data) <= MAX_MESSAGE and validator(message.data)
+
+    return validate
