@@ -20,6 +20,7 @@ from state.blockrows import (
     PreparedBlock,
     block_rows,
     meta_codec,
+    pruned_rows,
     record_rows,
     unblock_rows,
 )
@@ -31,6 +32,7 @@ from state.columns import (
     META,
     OWNER_INDEX,
     STATE,
+    TOUCHED,
     UNDO,
     at_height,
     corrupt,
@@ -44,7 +46,7 @@ from state.proof import StateProof
 from state.receipt import BlockResult
 from state.records import UTXO, decode_output, outpoint_of
 from state.snapshot import FrozenState, PatchedView
-from state.store import Store
+from state.store import Store, Write
 from state.transaction import OutPoint, Output
 from state.tree import StateTree, TreeLimits
 from state.types import HASH_SIZE, Address, Height
@@ -54,6 +56,8 @@ SCHEMA: Final = 2
 """Number of the present layout of the store."""
 REPLAY_BUDGET: Final = 50_000
 """At start the proof history is rebuilt from as many blocks as hold this many changes (at least from one)."""
+PRUNED_AT_ONCE: Final = 4
+"""Blocks that one commit deletes at most: so pruning that is switched on late does not stop the chain."""
 _ABOVE_STATE_KEYS: Final = b"\xff" * 33
 _AFTER_ADDRESSES: Final = bytes([ADDRESS_INDEX[0] + 1])
 _ABOVE_OUTPOINTS: Final = b"\xff" * 37
@@ -66,12 +70,14 @@ class ChainOptions:
     Attributes:
         keep_undo: heights whose changes stay stored, so that state can be read as it was then.
         archive: keep the changes of all heights.
+        keep_blocks: how many blocks stay stored, more than `keep_undo`; 0 for all.
         value_bytes: bound of the cache of records.
         tree: bounds of the tree's caches.
     """
 
     keep_undo: int = 256
     archive: bool = False
+    keep_blocks: int = 0
     value_bytes: int = 24 << 20
     tree: TreeLimits = field(default_factory=TreeLimits)
 
@@ -218,7 +224,9 @@ class ChainStore(BlockArchive):
         Raises:
             Refused: NOT_AVAILABLE if the height is in the future or its changes are no longer kept.
         """
-        if not 0 <= height <= self.height:
+        if height > self.height:
+            raise Refused(Reason.NOT_AVAILABLE, f"there is no block {height} yet: the last one is {self.height}")
+        if height < 0:
             raise _not_available(height)
         if height < self.height:
             self._undo_row(height + 1)
@@ -343,16 +351,29 @@ class ChainStore(BlockArchive):
         state_root = self._tree.update(height, zip(keys, (after for _, after in changes), strict=True))
         try:
             rows, outputs = record_rows(changes, keys, self._meta.outputs)
-            rows += block_rows(block, result, state_root)
+            rows += block_rows(block, result, state_root, prunable=self._options.keep_blocks > 0)
             if not self._options.archive and height > self._options.keep_undo:
                 rows.append((height_key(UNDO, height - self._options.keep_undo), None))
+            earliest = self._earliest if not self._options.keep_blocks else self._prune(height, rows)
             meta = Meta(SCHEMA, height, state_root, result.receipts_root, outputs)
         except BaseException:
             self._tree.rollback()
             raise
         rows.append((META, encode(meta)))
-        self._pending = PreparedBlock(changes, meta, rows)
+        self._pending = PreparedBlock(changes, meta, rows, earliest)
         return self._pending
+
+    def _prune(self, height: Height, rows: list[Write]) -> Height:
+        """Add what deletes the oldest blocks, a few at a time; return the lowest height that stays."""
+        first, end = self._earliest, height - self._options.keep_blocks + 1
+        for number in range(first, min(first + PRUNED_AT_ONCE, end)):
+            old = Height(number)
+            touched = self._store.get(height_key(TOUCHED, number)) or b""
+            rows += pruned_rows(old, self.block_row(old), [one.txid for one in self.receipts(old)], touched)
+            first = Height(number + 1)
+        if first != self._earliest:
+            rows.append((BASE, first.to_bytes(8, "big")))
+        return first
 
     def write(self, prepared: PreparedBlock) -> None:
         """Second step: write and sync the batch. May run on another thread. Raises Refused(CORRUPT_DATABASE)."""
@@ -367,6 +388,7 @@ class ChainStore(BlockArchive):
             else:
                 values.put(key, after)
         self._meta = prepared.meta
+        self._earliest = prepared.earliest
         self._recent[self.height] = prepared.changes
         for old in [number for number in self._recent if number <= self._tree.oldest_height]:
             del self._recent[old]

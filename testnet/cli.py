@@ -56,9 +56,9 @@ def up(
         with _progress.status(f"making keys and homes for {nodes} validators"):
             create_network(home, nodes, rules=PROVING if proofs else PLAIN)
     network = LocalNetwork(home)
-    plot_all(network)
     for name, behaviours in lies:
         network.let_lie(name, *behaviours)
+    plot_all(network)
     try:
         with _progress.status("starting"):
             network.start_all()

@@ -20,6 +20,7 @@ from apps.chain.records import fee_pool, set_fee_pool
 from apps.staking.messages import MonikerField
 from apps.staking.pool import NO_INDEX, Pool, Position
 from consensus.types import KeyField
+from crypto.address import encode_address
 from crypto.errors import Reason, Refused
 from crypto.schemes import address_of
 from state.changes import Overlay, Reader
@@ -113,7 +114,7 @@ def get_operator(reader: Reader, operator: bytes) -> Operator:
     """Return an operator's record. Raises Refused(UNKNOWN_VALIDATOR)."""
     found = find_operator(reader, operator)
     if found is None:
-        raise Refused(Reason.UNKNOWN_VALIDATOR, f"{operator.hex()} operates no validator")
+        raise Refused(Reason.UNKNOWN_VALIDATOR, f"{encode_address(operator)} operates no validator")
     return found
 
 
