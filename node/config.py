@@ -57,8 +57,8 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Threads that check signatures; "inline" uses none, "auto" decides by the number of processors."""
     snapshot_every: Annotated[int, Meta(ge=0)] = 5000
     """A snapshot for those who join is made of every height that this divides; 0 for none."""
-    archive: bool = False
-    """Keep what it takes to answer for the state of every height, not just of recent ones."""
+    keep_blocks: Literal["all", "archive"] | Annotated[int, Meta(ge=1000)] = "all"
+    """Blocks that stay stored; "archive" keeps them all, and what it takes to answer for the state of every height."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "console"
 
@@ -155,7 +155,7 @@ def _convert(setting: _Setting, kind: Any) -> Any:
     value = setting.value
     if setting.text and kind == tuple[str, ...]:
         value = tuple(part.strip() for part in value.split(",") if part.strip())
-    elif setting.key == "signature_workers" and isinstance(value, str) and value.isdecimal():
+    elif setting.key in ("signature_workers", "keep_blocks") and isinstance(value, str) and value.isdecimal():
         value = int(value)
     return msgspec.convert(value, kind, strict=not setting.text)
 

@@ -99,7 +99,9 @@ async def open_node(
         settle(home)
         store = LevelDB.open(home.chain)
         stack.callback(store.close)
-        chain = open_chain(store, genesis, ChainOptions(archive=config.archive), versions)
+        keep = config.keep_blocks
+        options = ChainOptions(archive=keep == "archive", keep_blocks=keep if isinstance(keep, int) else 0)
+        chain = open_chain(store, genesis, options, versions)
         _database_log.info("opened", folder=str(home.chain), height=chain.height, state_root=chain.tip.state_root)
         log = stack.enter_context(DiskLog(home.consensus_log))
         signer: Signer = NoSigner() if keys.consensus is None else KeySigner(keys.consensus)
@@ -208,9 +210,15 @@ def load_keys(home: Home, password: str | None) -> NodeKeys:
     """Read a home's node key and, if there is one, its consensus key.
 
     Raises:
-        Refused: KEY_NOT_FOUND, BAD_KEY_FILE, WRONG_PASSWORD.
+        Refused: KEY_NOT_FOUND, also for a consensus key that has signed here and is gone; BAD_KEY_FILE, WRONG_PASSWORD.
     """
     voting = home.keys / f"{CONSENSUS_KEY}.json"
+    if home.sign_state.exists() and not voting.exists():
+        # A validator must not turn into a silent follower because a file got lost.
+        raise Refused(
+            Reason.KEY_NOT_FOUND, f"{home.sign_state.name} says what the consensus key signed, but {voting.name} is "
+            f"missing; a node that is not to vote any more needs {home.sign_state.name} moved away too",
+        )
     consensus = load_node_key(voting, password) if voting.exists() else None
     return NodeKeys(load_node_key(home.keys / f"{NODE_KEY}.json", password), consensus)
 

@@ -15,6 +15,7 @@ from state.columns import (
     OWNER_INDEX,
     RECEIPTS,
     STATE,
+    TOUCHED,
     TRANSACTIONS,
     TX_INDEX,
     UNDO,
@@ -29,7 +30,7 @@ from state.receipt import BlockResult, Event
 from state.records import UTXO, decode_output
 from state.store import Write
 from state.transaction import Coin, Memo, Output
-from state.types import Address, Hash32, HeightField, TxId, Unsigned
+from state.types import HASH_SIZE, Address, Hash32, Height, HeightField, TxId, Unsigned
 
 MAX_ROW: Final = 64 << 20
 
@@ -128,8 +129,11 @@ def record_rows(
     return rows, OutputCounts(*totals)
 
 
-def block_rows(block: BlockBytes, result: BlockResult, state_root: bytes) -> list[Write]:
-    """Return the rows of a block: itself, its transactions, receipts, undo record, and index entries."""
+def block_rows(block: BlockBytes, result: BlockResult, state_root: bytes, *, prunable: bool = False) -> list[Write]:
+    """Return the rows of a block: itself, its transactions, receipts, undo record, and index entries.
+
+    If it is to be pruned one day, there is one more row: which entries of the address index are its own.
+    """
     height = block.height
     row = BlockRow(
         block.header, block.last_commit, block.evidence, block.commit, len(block.transactions), result.events,
@@ -148,7 +152,29 @@ def block_rows(block: BlockBytes, result: BlockResult, state_root: bytes) -> lis
         for address in dict.fromkeys(touched):
             mentions.setdefault(address, []).append(entry)
     rows += [(mentions_key(address, height), b"".join(entries)) for address, entries in mentions.items()]
+    if prunable and mentions:
+        rows.append((height_key(TOUCHED, height), b"".join(mentions)))
     return rows
+
+
+def pruned_rows(height: int, row: BlockRow, txids: Sequence[TxId], touched: bytes) -> Iterator[Write]:
+    """Yield what deletes a block and its index entries; the records that it left stay.
+
+    Args:
+        height: of the block.
+        row: what the block column holds for it.
+        txids: of its transactions.
+        touched: what `block_rows` noted for it; empty for a block that was written without.
+    """
+    for column in (BLOCK, UNDO, TOUCHED):
+        yield height_key(column, height), None
+    for chunk in range(-(-row.transactions // CHUNK)):
+        yield chunk_key(TRANSACTIONS, height, chunk), None
+        yield chunk_key(RECEIPTS, height, chunk), None
+    for txid in txids:
+        yield TX_INDEX + txid, None
+    for at in range(0, len(touched), HASH_SIZE):
+        yield mentions_key(Address(touched[at : at + HASH_SIZE]), height), None
 
 
 def unblock_rows(
@@ -185,8 +211,10 @@ class PreparedBlock:
         changes: what it changes.
         meta: where the chain stands once it is written; holds the new state root.
         rows: the whole batch.
+        earliest: the lowest height whose block stays.
     """
 
     changes: Changes
     meta: Meta
     rows: list[Write]
+    earliest: Height

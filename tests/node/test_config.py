@@ -35,19 +35,20 @@ def test_saved_settings_load_again(tmp_path: Path) -> None:
 def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
     save_config(tmp_path / "config.toml", make_config(api_port=8001, metrics_port=2501))
     environment = {
-        "NEXUS_API_PORT": "8002", "RPC_SERVER_PORT": "8003", "TELEMETRY_PORT": "2502", "NEXUS_ARCHIVE": "true",
+        "NEXUS_API_PORT": "8002", "RPC_SERVER_PORT": "8003", "TELEMETRY_PORT": "2502", "NEXUS_KEEP_BLOCKS": "5000",
         "NEXUS_SEEDS": f"{PEER}, {PEER}", "NEXUS_SIGNATURE_WORKERS": "2", "NEXUS_HOME": "/elsewhere", "PATH": "/bin",
     }
     config = load_config(tmp_path / "config.toml", environment)
-    assert (config.api_port, config.metrics_port, config.archive) == (8002, 2502, True)
+    assert (config.api_port, config.metrics_port, config.keep_blocks) == (8002, 2502, 5000)
     assert (config.seeds, config.signature_workers) == ((PEER, PEER), 2)
 
 
 def test_every_mistake_is_named_at_once() -> None:
     detail = refused(
-        api_prot=1, listen_port=70_000, quic_core="quic", listen_host="127.0.0.1", seeds=["x@y:1"], archive=1
+        api_prot=1, listen_port=70_000, quic_core="quic", listen_host="127.0.0.1", seeds=["x@y:1"],
+        keep_blocks=10,
     )
-    for key in ("api_prot", "listen_port", "quic_core", "listen_host", "seeds", "archive"):
+    for key in ("api_prot", "listen_port", "quic_core", "listen_host", "seeds", "keep_blocks"):
         assert key in detail
 
 

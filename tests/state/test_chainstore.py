@@ -277,7 +277,7 @@ def test_a_block_whose_rows_cannot_be_made_changes_nothing(store: Store, monkeyp
     chain.grow(2)
     block, result = chain.make()
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):

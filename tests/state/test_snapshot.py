@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace as with_fields
 
 from crypto.errors import Reason, Refused
-from state.chainstore import ChainStore
+from state.chainstore import ChainOptions, ChainStore
 from state.encoding import encode
 from state.leveldb import LevelDB
 from state.memory import MemoryStore
@@ -25,7 +25,7 @@ from state.snapshot import (
 )
 from state.store import Store
 from state.types import Height
-from tests.state.chains import COUNTER, GENESIS, Chain, initial
+from tests.state.chains import COUNTER, GENESIS, OWNERS, Chain, initial
 
 
 def small(frozen: FrozenState) -> Manifest:
@@ -238,3 +238,41 @@ def test_parts_and_chunks_are_within_their_bounds(chain: Chain) -> None:
     assert all(part.count <= 32 for chunk in chunks for part in chunk)
     sizes = [sum(part.count for part in chunk) for chunk in chunks]
     assert all(32 <= size < 64 for size in sizes[:-1]) and sum(sizes) == len(chain.past[-2])
+
+
+def test_old_blocks_are_pruned_with_their_index_entries_and_the_state_stays(store: Store) -> None:
+    chain = Chain(store, ChainOptions(keep_undo=3, keep_blocks=5))
+    whole = Chain(MemoryStore(), ChainOptions(keep_undo=3))
+    for one in (chain, whole):
+        one.grow(20)
+    assert chain.chain.earliest == 16 and chain.chain.state_root == whole.chain.state_root
+    for height in range(1, 21):
+        (receipt, *_) = whole.chain.receipts(Height(height))
+        assert (chain.chain.location(receipt.txid) is None) == (height < 16)
+        if height < 16:
+            with pytest.raises(Refused) as caught:
+                chain.chain.block(Height(height))
+            assert caught.value.reason is Reason.NOT_AVAILABLE
+        else:
+            assert chain.chain.block(Height(height)) == whole.chain.block(Height(height))
+    for owner in OWNERS:
+        kept = [one for one in whole.chain.transactions_of(owner, 1000) if one.height >= 16]
+        assert chain.chain.transactions_of(owner, 1000) == kept
+    chain.reopen()
+    assert chain.chain.earliest == 16
+    chain.chain.undo_block()
+    columns = {key[:1] for key, _ in store.scan(b"", b"\xff")}
+    assert sum(key[:1] == b"h" for key, _ in store.scan(b"", b"\xff")) == 4 and b"p" in columns
+
+
+def test_pruning_that_is_switched_on_late_goes_a_few_blocks_at_a_time(store: Store) -> None:
+    chain = Chain(store, ChainOptions(keep_undo=3))
+    chain.grow(20)
+    chain.options = ChainOptions(keep_undo=3, keep_blocks=5)
+    chain.reopen()
+    chain.grow(1)
+    assert chain.chain.earliest == 5
+    chain.grow(3)
+    assert chain.chain.earliest == 17
+    chain.grow(3)
+    assert chain.chain.earliest == 23
