@@ -78,6 +78,11 @@ def _files(home: Path) -> tuple[list[Path], list[int]]:
     return files, [3 if path.parent in often or path.suffix == ".state" else 1 for path in files]
 
 
+def votes(home: Path) -> bool:
+    """Tell whether a home is still a validator's: without its key and what that signed it is a follower's."""
+    return any((home / "keys" / name).exists() for name in ("consensus_key.json", "consensus_key.state"))
+
+
 def outcome(base: Base, folder: Path, done: str) -> str:
     """Start the network on damaged disks; return "recovered" or the reason why it stopped."""
     try:
@@ -98,13 +103,16 @@ def run(runs: int, seed: int) -> Iterator[tuple[str, str]]:
     dice = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="nexus-damage-") as name:
         bases = make_bases(Path(name), dice, min(runs, BASES))
-        for _ in range(runs):
+        left = runs
+        while left:
             base = dice.choice(bases)
             copy = Path(name) / "copy"
             shutil.copytree(base.folder, copy)
             victims = set(dice.choices(*_files(copy / "node0"), k=dice.choice((1, 1, 2, 3))))
-            done = ", ".join(damage(path, dice) for path in sorted(victims))
-            yield done, outcome(base, copy, done)
+            done = f"--seed {seed}: " + ", ".join(damage(path, dice) for path in sorted(victims))
+            if votes(copy / "node0"):
+                left -= 1
+                yield done, outcome(base, copy, done)
             shutil.rmtree(copy)
 
 

@@ -73,6 +73,12 @@ def test_a_missing_key(home: Home) -> None:
     assert reason(home) is Reason.KEY_NOT_FOUND
 
 
+def test_a_missing_consensus_key(home: Home) -> None:
+    home.sign_state.touch()
+    (home.keys / f"{CONSENSUS_KEY}.json").unlink(missing_ok=True)
+    assert reason(home) is Reason.KEY_NOT_FOUND
+
+
 def test_a_damaged_database(home: Home, taken_port: int) -> None:
     # a first start makes the database and ends at its API
     assert reason(home, NEXUS_API_PORT=str(taken_port)) is Reason.PORT_IN_USE
