@@ -52,6 +52,12 @@ class Statement:
 
     rows: tuple[Row, ...]
 
+    def __post_init__(self) -> None:
+        # An answer that no row binds could be any: two proofs of one thing. An empty statement would prove itself.
+        used = {term.secret for row in self.rows for term in row.terms}
+        if not used or used != set(range(len(used))) or not all(row.terms for row in self.rows):
+            raise ValueError("a statement has rows with terms, and uses each of its secrets")
+
     @property
     def secrets(self) -> int:
         """How many scalars there are."""

@@ -101,6 +101,12 @@ def test_errors_do_not_cancel_within_a_statement(group: Group) -> None:
     assert reason_of(sigma.verify_batch, group, [Claim(begun(), false, proof)], ENTROPY) is Reason.UNPROVEN
 
 
+def test_statements_use_what_they_number(group: Group) -> None:
+    for rows in ((), (Row(group.base, ()),), (Row(group.base, (Term(1, group.base),)),)):
+        with pytest.raises(ValueError):
+            Statement(rows)
+
+
 def test_form_is_checked(group: Group) -> None:
     statement, witness = statements(group)[0]
     proof = sigma.prove(group, begun(), statement, witness, ENTROPY)

@@ -1,0 +1,179 @@
+"""What zero-knowledge proofs cost, on each backend: range proofs of 64 bits over 1, 2 and 16 outputs, sigma proofs.
+
+Times are CPU seconds, of single operations the best of several. The reference is the crate `bulletproofs`, built and
+timed in the same run (crypto/native/reference; the first time takes a minute): proving beside its proving, verifying
+and each proof of a batch beside its single verification. Where cargo or the crates are not to be had, there is no
+reference. The crate also judges proofs that we make over its own transcript, true ones and one that is not.
+"""
+
+import argparse
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
+
+from crypto import falcon, sigma
+from crypto.errors import Reason, Refused
+from crypto.falcon_batch import Signed, verify_many
+from crypto.group import NATIVE, available, load
+from crypto.merlin import Merlin
+from crypto.pedersen import pedersen
+from crypto.rangeproof import RangeClaim, RangeProof, RangeProofs
+from crypto.ristretto import ENCODING_SIZE, ORDER, Group
+from crypto.transcript import FiatShamir, Transcript
+from testnet.measure import Figure, figure, json_lines
+
+OUTPUTS: Final = (1, 2, 16)
+BATCH: Final = 100
+TRIES: Final = 5
+PROGRAM: Final = Path(__file__).resolve().parents[2] / "crypto" / "native" / "reference"
+LABEL: Final = b"nexus bench"
+SIGNATURES: Final = 400
+
+Result = TypeVar("Result")
+
+
+class Reference(NamedTuple):
+    """Seconds that the crate takes."""
+
+    prove: float
+    verify: float
+
+
+def main() -> int:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(prog="nexus bench zk", description=__doc__)
+    parser.add_argument("--batch", type=int, default=BATCH)
+    batch = parser.parse_args().batch
+    known = references()
+    if known:
+        check_against_reference()
+    for name in available():
+        for line in json_lines(figures(name, known, batch)):
+            print(line, flush=True)
+    for line in json_lines(falcon_figures()):
+        print(line)
+    return 0
+
+
+def figures(name: str, known: dict[int, Reference], batch: int) -> Iterator[Figure]:
+    """Yield what range and sigma proofs cost on one backend."""
+    group = load(name)
+    proofs = RangeProofs(group)
+    for outputs in OUTPUTS:
+        about = known.get(outputs)
+        what, note = f"{name} range proof x{outputs}", "" if about else "the crate could not be built here"
+        made, proving = best(partial(prove, proofs, fresh, outputs))
+        yield figure(f"{what} prove", 1000 * proving, "ms", about and 1000 * about.prove, note)
+        _, alone = best(partial(verify, proofs, made, 1))
+        reference = about and 1000 * about.verify
+        yield figure(f"{what} verify", 1000 * alone, "ms", reference, note)
+        _, together = best(partial(verify, proofs, made, batch), 2)
+        yield figure(f"{what} verify, each of {batch}", 1000 * together / batch, "ms", reference, note)
+    alone, together = schnorr_seconds(group, batch)
+    yield figure(f"{name} Schnorr verify, each of {batch}", 1e6 * together, "us", 1e6 * alone, "reference: one alone")
+
+
+def falcon_figures() -> Iterator[Figure]:
+    """Yield what a Falcon-1024 verification costs in the kernel, beside PQClean's."""
+    if NATIVE not in available():
+        return
+    public, secret = falcon.generate()
+    signed = [Signed(public, b"message", falcon.sign(secret, b"message"))] * SIGNATURES
+    _, seconds = best(lambda: verify_many(signed))
+    _, plain = best(lambda: [falcon.verify(*one) for one in signed])
+    one, reference = 1e6 * seconds / SIGNATURES, 1e6 * plain / SIGNATURES
+    yield figure("native Falcon-1024 verify", one, "us", reference, "one thread; reference: PQClean")
+
+
+def schnorr_seconds(group: Group, batch: int) -> tuple[float, float]:
+    """Return how long a Schnorr proof takes to verify alone, and each in a batch."""
+    base = pedersen(group).blinding_base
+    secret = secrets.randbelow(ORDER)
+    statement = sigma.schnorr(base, group.multiply(secret, base))
+    proof = sigma.prove(group, fresh(), statement, [secret], entropy())
+
+    def claims(count: int) -> list[sigma.Claim]:
+        return [sigma.Claim(fresh(), statement, proof) for _ in range(count)]
+
+    _, alone = best(lambda: sigma.verify(group, claims(1)[0]))
+    _, together = best(lambda: sigma.verify_batch(group, claims(batch), entropy()))
+    return alone, together / batch
+
+
+def references() -> dict[int, Reference]:
+    """Return outputs -> seconds of the crate, nothing where it cannot be built."""
+    if shutil.which("cargo") is None or not PROGRAM.exists():
+        return {}
+    try:
+        lines = run_reference("time", *map(str, OUTPUTS)).splitlines()
+    except subprocess.CalledProcessError:
+        return {}
+    parts = [line.split() for line in lines]
+    return {int(outputs): Reference(float(proving), float(verifying)) for outputs, proving, verifying in parts}
+
+
+def check_against_reference() -> None:
+    """Let the crate judge proofs of every backend, and one whose commitment is another's.
+
+    Raises:
+        Refused: UNPROVEN if its opinion differs from ours.
+    """
+    lines: list[str] = []
+    for name in available():
+        proofs = RangeProofs(load(name))
+        made = [prove(proofs, partial(Merlin, LABEL), outputs) for outputs in OUTPUTS]
+        spoilt = made[0]._replace(commitments=made[1].commitments[:1])
+        for one in (*made, spoilt):
+            lines.append(" ".join(part.hex() for part in (one.proof, *one.commitments)))
+    told = run_reference("verify", LABEL.decode(), given="\n".join(lines)).split()
+    if told != ["true", "true", "true", "false"] * len(available()):
+        raise Refused(Reason.UNPROVEN, f"the crate judges our proofs otherwise: {told}")
+
+
+def run_reference(*arguments: str, given: str = "") -> str:
+    """Return what the reference program prints."""
+    command = ["cargo", "run", "--release", "--quiet", "--locked", "--", *arguments]
+    return subprocess.run(command, cwd=PROGRAM, input=given, capture_output=True, text=True, check=True).stdout
+
+
+def prove(proofs: RangeProofs, begin: Callable[[], FiatShamir], outputs: int) -> RangeProof:
+    """Return a proof over random values of 64 bits."""
+    values = [secrets.randbits(64) for _ in range(outputs)]
+    return proofs.prove(begin(), values, [secrets.randbelow(ORDER) for _ in values], entropy())
+
+
+def verify(proofs: RangeProofs, made: RangeProof, times: int) -> None:
+    """Verify a proof so many times in one batch."""
+    claims = [RangeClaim(fresh(), made.commitments, made.proof) for _ in range(times)]
+    proofs.verify_batch(claims, entropy())
+
+
+def fresh() -> Transcript:
+    """Return a transcript for one proof."""
+    return Transcript(LABEL, bytes(32))
+
+
+def entropy() -> bytes:
+    """Return fresh randomness."""
+    return secrets.token_bytes(ENCODING_SIZE)
+
+
+def best(run: Callable[[], Result], tries: int = TRIES) -> tuple[Result, float]:
+    """Return what it gives, and the CPU seconds of the fastest of several runs."""
+    taken: list[float] = []
+    results: list[Result] = []
+    for _ in range(tries):
+        begun = time.process_time()
+        results.append(run())
+        taken.append(time.process_time() - begun)
+    return results[-1], min(taken)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,19 @@
+"""The measurement of proofs: every row is there, and its ratio is against the reference."""
+
+import pytest
+
+from crypto.group import available
+from testnet.bench import zk
+
+
+@pytest.mark.parametrize("name", available())
+def test_rows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zk, "OUTPUTS", (1,))
+    monkeypatch.setattr(zk, "TRIES", 1)
+    known = {1: zk.Reference(prove=0.002, verify=0.001)}
+    proving, alone, together, schnorr = zk.figures(name, known, 3)
+    assert (proving.reference, alone.reference, together.reference) == (2.0, 1.0, 1.0)
+    assert all(row.value > 0 and row.ratio is not None for row in (proving, alone, together, schnorr))
+    bare = list(zk.figures(name, {}, 3))
+    assert [row.name for row in bare] == [row.name for row in (proving, alone, together, schnorr)]
+    assert all(row.reference is None and row.note for row in bare[:3])
