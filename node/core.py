@@ -380,8 +380,10 @@ class Core:
             detail = f"block {synced.block.header.height} is final, and invalid here: {refused}"
             return [Halt(Refused(Reason.BAD_HEADER, detail))]
         height = synced.block.header.height
+        self.catch_up.advanced(height, now)
         if height % PROGRESS_EVERY == 0 or height == self.catch_up.best:
-            _log.info("catching up", height=height, best=self.catch_up.best)
+            _log.info("catching up", height=height, best=self.catch_up.best,
+                      seconds_left=self.catch_up.seconds_left)
         return self.agreement.adopt(executed, synced.commit, now)
 
     def _resume(self, now: int) -> list[Action]:

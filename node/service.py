@@ -69,6 +69,7 @@ class NodeStatus:
     step: Step
     catching_up: bool
     best_height: Height
+    seconds_left: int
     validator: Address | None
     peers: int
     mempool_transactions: int
@@ -147,7 +148,8 @@ class NodeService:
             version=tip.version, height=tip.height, block_id=tip.block_id, block_time=tip.time,
             state_root=tip.state_root,
             step=self._core.agreement.engine.step, catching_up=self._core.catching_up,
-            best_height=Height(max(self._core.catch_up.best, tip.height)), validator=self._core.agreement.own_address,
+            best_height=Height(max(self._core.catch_up.best, tip.height)),
+            seconds_left=self._core.catch_up.seconds_left, validator=self._core.agreement.own_address,
             peers=len(self._network.peers()), mempool_transactions=len(self._core.mempool),
             mempool_bytes=self._core.mempool.bytes, started_at=self._started_at,
             difficulty=load(self.chain.store).difficulty,

@@ -30,12 +30,34 @@ class _Running:
 
 
 class CatchUp:
-    """The plan of catching up with the peers."""
+    """The plan of catching up with the peers.
+
+    Attributes:
+        seconds_left: until we are in step, at the pace so far; 0 if we are, or if it is not known yet.
+    """
 
     def __init__(self) -> None:
         self._heights: dict[PeerId, Height] = {}
         self._running: dict[int, _Running] = {}
         self._arrived: dict[Height, tuple[SyncedBlock, PeerId]] = {}
+        self._began: tuple[int, Height] = (0, Height(0))
+        self.seconds_left = 0
+
+    def advanced(self, tip: Height, now: int) -> None:
+        """A block was taken over: see how fast it goes.
+
+        Args:
+            tip: our height now.
+            now: ms since 1970.
+        """
+        if tip >= self.best:
+            self._began, self.seconds_left = (0, Height(0)), 0
+            return
+        began, first = self._began
+        if not began:
+            self._began = (now, tip)
+        elif tip > first:
+            self.seconds_left = round((now - began) * (self.best - tip) / (tip - first) / 1000)
 
     @property
     def best(self) -> Height:

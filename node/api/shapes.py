@@ -46,6 +46,8 @@ class Status(Shape, frozen=True):
     round: int
     step: str
     catching_up: bool
+    seconds_left: int
+    """Of catching up, at the pace so far; 0 if it is done, or not known yet."""
     validator: AddressText | None
     """Consensus address of this node if it has a consensus key."""
     voting_power: Decimal

@@ -42,7 +42,7 @@ def status_view(status: NodeStatus, power: int) -> shapes.Status:
         node_id=status.node_id.hex(), version=VERSION, protocol_version=status.version,
         height=Decimal(status.height), best_height=Decimal(status.best_height), block_id=status.block_id.hex(),
         block_time=Decimal(status.block_time), state_root=status.state_root.hex(), round=status.step.round,
-        step=status.step.name, catching_up=status.catching_up,
+        step=status.step.name, catching_up=status.catching_up, seconds_left=status.seconds_left,
         validator=None if status.validator is None else encode_address(status.validator),
         voting_power=Decimal(power), peers=status.peers, mempool_transactions=status.mempool_transactions,
         mempool_bytes=Decimal(status.mempool_bytes), started_at=Decimal(status.started_at),

@@ -25,6 +25,7 @@ class Name(StrEnum):
     LIGHT = "light"
     DISTANCE = "distance"
     PARTITION = "partition"
+    SNAPSHOT = "snapshot"
     ZK = "zk"
     ALL = "all"
 
@@ -38,6 +39,7 @@ MODULES: Final = {
     Name.EVIDENCE: "testnet.bench.evidence",
     Name.DISTANCE: "testnet.bench.distance",
     Name.PARTITION: "testnet.bench.partition",
+    Name.SNAPSHOT: "testnet.bench.snapshot",
     Name.ZK: "testnet.bench.zk",
 }
 """In the order of `all`. The proof figures come with the execution's: they need the same million outputs."""

@@ -132,3 +132,14 @@ def test_blocks_that_the_chain_has_meanwhile_are_dropped() -> None:
     (ticket,) = ask(plan, 0)
     answer(plan, ticket, 1, 2)
     assert heights(plan, 2) == [] and not plan.active
+
+
+def test_the_time_left_follows_the_pace() -> None:
+    plan = CatchUp()
+    plan.note(A, Height(100))
+    plan.advanced(Height(10), 1_000)
+    assert plan.seconds_left == 0
+    plan.advanced(Height(20), 2_000)
+    assert plan.seconds_left == 8
+    plan.advanced(Height(100), 9_000)
+    assert plan.seconds_left == 0
