@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from crypto.errors import Reason, Refused
-from crypto.ristretto import ORDER, Group, Point, Vector, decode_nonzero, decode_scalar, encode_scalar
+from crypto.ristretto import ORDER, Group, Point, Vector, decode_nonzero, decode_scalar, encode_scalar, invert_all
 from crypto.transcript import FiatShamir, append_integer, append_point
 
 _SCALARS: Final = 2
@@ -20,14 +20,14 @@ class InnerProof(NamedTuple):
     Attributes:
         a: the left vector, folded to one scalar.
         b: the right vector, folded to one scalar.
-        challenges: one for each round.
+        inverses: of the challenges, one for each round.
         left_points, right_points: L and R of each round.
         left_scalars, right_scalars: squares of the challenges, and their inverses.
     """
 
     a: int
     b: int
-    challenges: list[int]
+    inverses: list[int]
     left_points: list[Point]
     right_points: list[Point]
     left_scalars: list[int]
@@ -98,9 +98,10 @@ def decode(group: Group, transcript: FiatShamir, parts: Sequence[bytes]) -> Inne
     challenges = [_round(transcript, pairs[at], pairs[at + 1]) for at in range(0, len(pairs), 2)]
     for label, part in zip((b"a", b"b"), parts[-_SCALARS:], strict=True):
         transcript.append(label, part)
+    inverses = invert_all(challenges)
     return InnerProof(
-        a, b, challenges, points[0::2], points[1::2],
-        [u * u % ORDER for u in challenges], [pow(u, -2, ORDER) for u in challenges],
+        a, b, inverses, points[0::2], points[1::2],
+        [u * u % ORDER for u in challenges], [u * u % ORDER for u in inverses],
     )
 
 
@@ -111,9 +112,9 @@ def fold_scalars(group: Group, proof: InnerProof) -> Vector:
     generators have the same, in reverse.
     """
     product = 1
-    for u in proof.challenges:
-        product = product * u % ORDER
-    scalars = group.vector([pow(product, -1, ORDER)])
+    for inverse in proof.inverses:
+        product = product * inverse % ORDER
+    scalars = group.vector([product])
     for square in reversed(proof.left_scalars):
         scalars = scalars.join(scalars.scale(square))
     return scalars

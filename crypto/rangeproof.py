@@ -252,9 +252,7 @@ class RangeProofs:
         left = s.scale(-inner.a).shift(-z)
         weights = _value_weights(group, z, bits, count) + s.reverse().scale(-inner.b)
         right = (group.powers(pow(y, -1, ORDER), size) * weights).shift(z)
-        ones = group.powers(1, size)
-        sum_y, sum_z = group.powers(y, size).inner(ones), group.powers(z, count).inner(ones.slice(0, count))
-        delta = (z - z * z) * sum_y - pow(z, 3, ORDER) * ((1 << bits) - 1) * sum_z
+        delta = (z - z * z) * _sum_of_powers(y, size) - pow(z, 3, ORDER) * ((1 << bits) - 1) * _sum_of_powers(z, count)
         value = proof.w * (t_x - inner.a * inner.b) + weight * (delta - t_x)
         scalars = [1, x, weight * x, weight * x * x]
         scalars += [weight * pow(z, 2 + place, ORDER) for place in range(count)]
@@ -318,6 +316,15 @@ def _value_weights(group: Group, z: int, bits: int, count: int) -> Vector:
     for place in range(1, count):
         weights = weights.join(twos.scale(pow(z, 2 + place, ORDER)))
     return weights
+
+
+def _sum_of_powers(base: int, count: int) -> int:
+    """Return 1 + base + base^2 ..., `count` summands, a power of two: (1 + base)(1 + base^2)(1 + base^4) ..."""
+    total = 1
+    for _ in range(count.bit_length() - 1):
+        total = total * (1 + base) % ORDER
+        base = base * base % ORDER
+    return total
 
 
 def _add_padded(group: Group, left: Vector, right: Vector) -> Vector:

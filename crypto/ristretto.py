@@ -156,6 +156,19 @@ def scalar_from_uniform(uniform: bytes) -> int:
     return int.from_bytes(uniform, "little") % ORDER
 
 
+def invert_all(scalars: Sequence[int]) -> list[int]:
+    """Return the inverses of scalars that are not zero modulo ORDER, for the price of one (Montgomery's trick)."""
+    before = [1]
+    for scalar in scalars:
+        before.append(before[-1] * scalar % ORDER)
+    inverse = pow(before[-1], -1, ORDER)
+    inverses: list[int] = []
+    for scalar, product in zip(reversed(scalars), reversed(before[:-1]), strict=True):
+        inverses.append(inverse * product % ORDER)
+        inverse = inverse * scalar % ORDER
+    return inverses[::-1]
+
+
 def decode_nonzero(group: Group, encoding: bytes) -> Point:
     """Return the point of a canonical encoding that is not the identity.
 

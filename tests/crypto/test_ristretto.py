@@ -19,6 +19,7 @@ from crypto.ristretto import (
     decode_scalar,
     encode_scalar,
     hash_to_group,
+    invert_all,
     is_identity,
 )
 
@@ -88,6 +89,11 @@ def test_bad_scalars_are_refused(encoding: bytes) -> None:
 def test_scalars_round_trip(scalar: int) -> None:
     assert decode_scalar(encode_scalar(scalar)) == scalar
     assert encode_scalar(scalar + ORDER) == encode_scalar(scalar - ORDER) == encode_scalar(scalar)
+
+
+@given(st.lists(SCALARS.filter(bool), max_size=6))
+def test_inverses(scalars: list[int]) -> None:
+    assert [a * b % ORDER for a, b in zip(scalars, invert_all(scalars), strict=True)] == [1] * len(scalars)
 
 
 def test_lengths_are_compared(group: Group) -> None:

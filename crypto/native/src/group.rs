@@ -38,9 +38,7 @@ pub fn decode(encoding: &[u8]) -> Option<Point> {
 /// The point that RFC 9496 derives from 64 bytes.
 #[pyfunction]
 pub fn from_uniform(uniform: &[u8]) -> PyResult<Point> {
-    let bytes: &[u8; 64] = uniform
-        .try_into()
-        .map_err(|_| PyValueError::new_err("a point is derived from 64 bytes"))?;
+    let bytes: &[u8; 64] = uniform.try_into().map_err(|_| PyValueError::new_err("a point is derived from 64 bytes"))?;
     Ok(Point(RistrettoPoint::from_uniform_bytes(bytes)))
 }
 

@@ -93,9 +93,7 @@ pub fn powers(base: &Bound<'_, PyAny>, count: usize) -> PyResult<Vector> {
 pub fn scalar_of(integer: &Bound<'_, PyAny>) -> PyResult<Scalar> {
     static REDUCER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = integer.py();
-    let order = REDUCER.get_or_try_init(py, || {
-        Ok::<_, PyErr>(py.get_type::<PyInt>().call1((ORDER,))?.unbind())
-    })?;
+    let order = REDUCER.get_or_try_init(py, || Ok::<_, PyErr>(py.get_type::<PyInt>().call1((ORDER,))?.unbind()))?;
     let reduced = integer.rem(order.bind(py))?;
     let bytes = reduced.call_method1("to_bytes", (32, "little"))?;
     let bytes: [u8; 32] = bytes.cast::<PyBytes>()?.as_bytes().try_into()?;

@@ -63,9 +63,7 @@ fn best(run: impl Fn()) -> f64 {
 fn verify(label: &'static [u8], line: &str) -> Option<()> {
     let mut parts = line.split_whitespace().map(|part| hex::decode(part).ok());
     let proof = RangeProof::from_bytes(&parts.next()??).ok()?;
-    let commitments = parts
-        .map(|part| CompressedRistretto::from_slice(&part?).ok())
-        .collect::<Option<Vec<_>>>()?;
+    let commitments = parts.map(|part| CompressedRistretto::from_slice(&part?).ok()).collect::<Option<Vec<_>>>()?;
     let (pedersen, generators) = (PedersenGens::default(), BulletproofGens::new(BITS, MOST));
     proof.verify_multiple(&generators, &pedersen, &mut Transcript::new(label), &commitments, BITS).ok()
 }
