@@ -197,7 +197,7 @@ class Joiner:
             settled = trio.current_time() > deadline - MEETING + FIRST
             if settled and self._offers and self._is_worth_it:
                 return True
-            if settled and self._best and not self._is_worth_it:
+            if settled and self._heights and not self._is_worth_it:
                 return False
             await trio.sleep(0.2)
         return bool(self._offers) and self._is_worth_it
