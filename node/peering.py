@@ -2,7 +2,7 @@
 
 | role | dials | is found by others | passes on transactions |
 |---|---|---|---|
-| validator | its persistent peers, and what discovery finds | yes | of those who are no persistent peers |
+| validator | its persistent peers and, if it names seeds, what discovery finds | yes | of all but persistent peers |
 | guarded | its persistent peers, which are its sentries; nobody else may connect | no | of nobody |
 | full | what discovery finds | yes | of everybody |
 | sentry | as full; its persistent peers, a guarded validator among them, are told to nobody | yes | of everybody |
@@ -82,11 +82,11 @@ class Peering:
         settings, limits = self._settings, self.config.limits
         if settings.role == "guarded":
             return
-        plan = Plan(
-            tuple(parse_peer_address(text) for text in settings.seeds),
-            0 if settings.role == "seed" else min(OUTBOUND, max(settings.max_peers // 4, 1)),
-            settings.role == "seed", _tell,
-        )
+        seeds = tuple(parse_peer_address(text) for text in settings.seeds)
+        # A validator without seeds has chosen its peers: whom it hears of it tells others, and dials nobody.
+        looks = settings.role in ("full", "sentry") or (settings.role == "validator" and bool(seeds))
+        outbound = min(OUTBOUND, max(settings.max_peers // 4, 1)) if looks else 0
+        plan = Plan(seeds, outbound, settings.role == "seed", _tell)
         discovery = Discovery(
             mesh, self.book, self._exchange, plan, per_prefix=limits.per_prefix,
             loopback_exempt=limits.loopback_exempt, clock=wall_clock,

@@ -6,6 +6,7 @@ persistent peers, is not let go. Everything here is a client of the mesh; nothin
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
@@ -53,7 +54,7 @@ class BookFile(Protocol):
     """Where the book outlives the process."""
 
     def replace(self, content: bytes) -> None:
-        """Write the file in one step."""
+        """Write the file in one step. Raises Refused if that fails."""
         ...
 
 
@@ -244,17 +245,22 @@ class Discovery:
 
 
 async def keep_saved(file: BookFile, content: Callable[[], bytes]) -> None:
-    """Write the book now and then while it changes, and once more when cancelled."""
+    """Write the book now and then while it changes, and once more when cancelled.
+
+    A file that cannot be written stops nobody: a node without a book asks its seeds again.
+    """
     written = b""
     try:
         while True:
             await trio.sleep(SAVE_EVERY)
             now = content()
             if now != written:
-                await trio.to_thread.run_sync(file.replace, now)
-                written = now
+                with suppress(Refused):
+                    await trio.to_thread.run_sync(file.replace, now)
+                    written = now
     finally:
-        file.replace(content())
+        with suppress(Refused):
+            file.replace(content())
 
 
 async def keep_published(exchange: Exchange, make: Callable[[], SignedRecord]) -> None:
