@@ -30,7 +30,8 @@ from state.types import NATIVE, Address, Amount, BlockId, ChainId, Height, Round
 
 DOCUMENT = (Path(__file__).resolve().parent.parent / "docs" / "protocol.md").read_text()
 MODULES = (
-    "state.transaction", "state.receipt", "state.genesis", "state.proof", "state.snapshot", "consensus.types", "consensus.relay",
+    "state.transaction", "state.receipt", "state.genesis", "state.proof", "state.snapshot",
+    "consensus.types", "consensus.relay",
     "consensus.sightings", "consensus.light", "p2p.wire", "p2p.requests", "p2p.stoq.control", "p2p.records",
     "p2p.exchange", "apps.token.messages", "apps.auth.messages", "apps.proofs.messages", "apps.chain.messages",
     "apps.staking.messages", "state.records", "node.light.answer",
