@@ -1,6 +1,6 @@
 # Every target makes what it needs: one virtual environment, kept until pyproject.toml changes.
 #
-#   make demo    a four-validator network on this machine, shown scene by scene (two to three minutes)
+#   make demo    a four-validator network on this machine, shown scene by scene (about a minute)
 #   make test    every test, the real processes included
 #   make check   lint, types, layers and the fast tests
 #   make bench   measure; one JSON line a figure
