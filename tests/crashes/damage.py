@@ -39,14 +39,17 @@ def make_bases(folder: Path, dice: random.Random, count: int = BASES) -> list[Ba
     """Let the network die at some random points, none of them among the first."""
     (folder / "whole").mkdir()
     points, expected = undisturbed(FOUR, folder / "whole")
-    bases = []
-    for point in dice.sample(range(points // 3, points), count):
+    bases: list[Base] = []
+    for point in dice.sample(range(points // 3, points), points // 2):
+        if len(bases) == count:
+            break
         base = folder / f"base{point}"
         base.mkdir()
         complete_home(base, FOUR.size)
-        code = first_life(base, FOUR.size, point, FOUR.counted)
-        assert code == DIED
-        bases.append(Base(base, expected))
+        # Who lies to whom, and so the number of points, varies a little from run to run: a late one may not come.
+        if first_life(base, FOUR.size, point, FOUR.counted) == DIED:
+            bases.append(Base(base, expected))
+    assert len(bases) == count, f"only {len(bases)} of {points} points were reached"
     return bases
 
 
