@@ -15,8 +15,9 @@ from node.chain import Chain
 from node.config import NodeConfig
 from node.consensus_log import LogFile
 from node.core import Core
-from node.evidence_pool import EvidencePool, PoolFile
-from node.last_sign import SignFile, open_guard
+from node.document import Document
+from node.evidence_pool import EvidencePool
+from node.last_sign import open_guard
 from node.mempool import Limits, Mempool
 from node.signatures import Holds, SignatureCache
 from node.snapshots import EmptyShelf, Shelf
@@ -73,8 +74,8 @@ class Files:
     """
 
     log: LogFile
-    last_sign: SignFile
-    evidence: PoolFile
+    last_sign: Document
+    evidence: Document
     archive: tuple[LogFile, LogFile]
     shelf: Shelf = field(default_factory=EmptyShelf)
 

@@ -22,7 +22,6 @@ from crypto.errors import Reason, Refused
 from node.actions import (
     Action,
     Ask,
-    Check,
     Disconnect,
     Halt,
     Publish,
@@ -38,6 +37,7 @@ from node.actions import (
 from node.admission import SLICE
 from node.events import EventFeed
 from node.logic import NodeLogic
+from node.signatures import verdicts
 from p2p.network import (
     Channel,
     FrameReceived,
@@ -238,15 +238,11 @@ class Driver:
             self._slow.appendleft(partial(self._verify_here, action))
 
     def _verify_here(self, action: Verify, now: int) -> list[Action]:
-        return self._core.verified(action.ticket, self._verdicts(action.checks), now)
+        return self._core.verified(action.ticket, verdicts(self._verifier, action.checks), now)
 
     async def _verify_on_thread(self, action: Verify) -> None:
-        verdicts = await trio.to_thread.run_sync(self._verdicts, action.checks, limiter=self._limiter)
-        self._post(partial(self._core.verified, action.ticket, verdicts))
-
-    def _verdicts(self, checks: Sequence[Sequence[Check]]) -> list[bool]:
-        verify = self._verifier.verify
-        return [all(verify(one.public_key, one.message, one.signature) for one in group) for group in checks]
+        found = await trio.to_thread.run_sync(verdicts, self._verifier, action.checks, limiter=self._limiter)
+        self._post(partial(self._core.verified, action.ticket, found))
 
     async def _ask(self, action: Ask) -> None:
         end: Refused | None = None

@@ -10,7 +10,7 @@ heights long past, as often as it likes.
 
 from collections import Counter
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from apps.chain.records import offence_id
 from consensus.effects import Verifier
@@ -18,7 +18,7 @@ from consensus.evidence import height_of
 from consensus.types import Evidence
 from crypto.errors import Reason, Refused
 from node.chain import Chain, evidence_codec
-from node.home import write_file
+from node.document import DiskDocument, Document
 from node.logs import logger
 from state.encoding import encode
 from state.types import Address, Height
@@ -35,41 +35,9 @@ MAX_PENDING: Final = 256
 _log = logger("consensus")
 
 
-class PoolFile(Protocol):
-    """A small file that is replaced as a whole. The simulator puts its disk behind it."""
-
-    def read(self) -> bytes:
-        """Return the whole content; nothing if there is no file."""
-        ...
-
-    def replace(self, content: bytes) -> None:
-        """Put this in its place: a crash leaves the old or the new, and once this returns the new is on disk."""
-        ...
-
-
-class DiskPoolFile:
-    """The pool in a real file.
-
-    Args:
-        path: of the file; its folder exists.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def read(self) -> bytes:
-        """Return the whole content; nothing if it is missing or cannot be read: peers tell it again."""
-        try:
-            return self._path.read_bytes()
-        except OSError:
-            return b""
-
-    def replace(self, content: bytes) -> None:
-        """Write a new file, sync it, and move it into place. Raises Refused(CORRUPT_LOG) if that fails."""
-        try:
-            write_file(self._path, content)
-        except OSError as error:
-            raise Refused(Reason.CORRUPT_LOG, f"{self._path} cannot be written: {error.strerror}") from None
+def evidence_document(path: Path) -> DiskDocument:
+    """Return the pool's document in a real file; CORRUPT_LOG if it cannot be written. Peers tell the content again."""
+    return DiskDocument(path, Reason.CORRUPT_LOG, expendable=True)
 
 
 class EvidencePool:
@@ -84,7 +52,7 @@ class EvidencePool:
         known: how many offences were learned in this life of the node.
     """
 
-    def __init__(self, file: PoolFile, chain: Chain, verifier: Verifier) -> None:
+    def __init__(self, file: Document, chain: Chain, verifier: Verifier) -> None:
         self.known = 0
         self._file = file
         self._chain = chain

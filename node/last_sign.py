@@ -13,7 +13,7 @@ crash between the two leaves the log ahead, and `SignGuard.learn` makes up for i
 
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, Final, Protocol
+from typing import Annotated, Final
 
 from msgspec import Meta
 from msgspec.structs import replace
@@ -22,7 +22,7 @@ from consensus.effects import SignProposal, SignVote
 from consensus.types import NIL, Proposal, SignatureField, Vote, VoteKind
 from crypto.errors import Reason, Refused
 from crypto.hashing import Label, digest
-from node.home import write_file
+from node.document import DiskDocument, Document
 from state.encoding import Codec, Record, encode
 from state.types import (
     HASH_SIZE,
@@ -86,43 +86,9 @@ class SignState(Record, frozen=True):
 sign_state_codec: Final = Codec(SignState, max_size=64 << 10)
 
 
-class SignFile(Protocol):
-    """A small file that is replaced as a whole. The simulator puts its disk behind it."""
-
-    def read(self) -> bytes:
-        """Return the whole content; nothing if there is no file."""
-        ...
-
-    def replace(self, content: bytes) -> None:
-        """Put this in its place: a crash leaves the old or the new, and once this returns the new is on disk."""
-        ...
-
-
-class DiskSignFile:
-    """The state in a real file.
-
-    Args:
-        path: of the file; its folder exists.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def read(self) -> bytes:
-        """Return the whole content; nothing if there is no file. Raises Refused(BAD_SIGN_STATE)."""
-        try:
-            return self._path.read_bytes()
-        except FileNotFoundError:
-            return b""
-        except OSError as error:
-            raise Refused(Reason.BAD_SIGN_STATE, f"{self._path} cannot be read: {error.strerror}") from None
-
-    def replace(self, content: bytes) -> None:
-        """Write a new file, sync it, and move it into place. Raises Refused(BAD_SIGN_STATE)."""
-        try:
-            write_file(self._path, content)
-        except OSError as error:
-            raise Refused(Reason.BAD_SIGN_STATE, f"{self._path} cannot be written: {error.strerror}") from None
+def sign_document(path: Path) -> DiskDocument:
+    """Return the state's document in a real file; its refusals are BAD_SIGN_STATE."""
+    return DiskDocument(path, Reason.BAD_SIGN_STATE)
 
 
 def new_state(key: Address, chain_id: ChainId, passed: int = 0) -> SignState:
@@ -201,7 +167,7 @@ class SignGuard:
         state: as it is in the file.
     """
 
-    def __init__(self, file: SignFile, state: SignState) -> None:
+    def __init__(self, file: Document, state: SignState) -> None:
         self.state = state
         self._file = file
 
@@ -239,7 +205,7 @@ class SignGuard:
         return tuple(vote for vote in self.state.votes if vote.height == height)
 
 
-def open_guard(file: SignFile, key: Address, chain_id: ChainId, is_new: bool) -> SignGuard:
+def open_guard(file: Document, key: Address, chain_id: ChainId, is_new: bool) -> SignGuard:
     """Read the file of a validator.
 
     Args:

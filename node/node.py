@@ -23,11 +23,11 @@ from node.consensus_log import DiskLog
 from node.core import Core
 from node.driver import Driver, NoSigner, wall_clock, worker_count
 from node.events import EventFeed
-from node.evidence_pool import DiskPoolFile
+from node.evidence_pool import evidence_document
 from node.home import Home, open_home
 from node.joining import Joining, join_first
 from node.keystore import CONSENSUS_KEY, NODE_KEY, load_node_key
-from node.last_sign import DiskSignFile
+from node.last_sign import sign_document
 from node.logic import Wrap, unwrapped
 from node.logs import configure_logging, logger
 from node.metrics import NodeCollector, serve_metrics
@@ -108,7 +108,8 @@ async def open_node(
         verifier = SchemeVerifier()
         shelf = DiskShelf(home.snapshots)
         archive = tuple(stack.enter_context(DiskLog(path)) for path in home.vote_archive)
-        files = Files(log, DiskSignFile(home.sign_state), DiskPoolFile(home.evidence), (archive[0], archive[1]), shelf)
+        signed, evidence = sign_document(home.sign_state), evidence_document(home.evidence)
+        files = Files(log, signed, evidence, (archive[0], archive[1]), shelf)
         core = compose(chain, files, verifier, own_key, core_settings(config))
         feed = EventFeed()
         maker = SnapshotMaker(chain, shelf, config.snapshot_every)

@@ -20,8 +20,8 @@ import trio
 from crypto.errors import Reason, Refused
 from crypto.keys import SecretKey
 from node.config import NodeConfig
+from node.document import DiskDocument
 from node.driver import wall_clock
-from node.evidence_pool import DiskPoolFile
 from node.home import Home
 from node.logs import logger
 from p2p.address import format_peer_address, parse_peer_address, parse_place
@@ -69,7 +69,7 @@ class Peering:
     bans: Bans
     _exchange: Exchange
     _settings: NodeConfig
-    _file: DiskPoolFile
+    _file: DiskDocument
 
     async def run(self, mesh: Mesh, key: SecretKey, chain_id: ChainId) -> None:
         """Find peers and keep the book until cancelled.
@@ -119,7 +119,7 @@ def open_peering(home: Home, settings: NodeConfig, own: PeerId, chain_id: ChainI
     """
     config = network_config(settings)
     limits = config.limits
-    file = DiskPoolFile(home.peers)
+    file = DiskDocument(home.peers, Reason.CORRUPT_LOG, expendable=True)
     now = wall_clock()
     try:
         stored = book_codec.decode(file.read())

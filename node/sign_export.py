@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from crypto.errors import Reason, Refused
 from node.home import Home, write_file
-from node.last_sign import DiskSignFile, SignState, check_owner, decode_state, encode_state, new_state
+from node.last_sign import SignState, check_owner, decode_state, encode_state, new_state, sign_document
 from state.leveldb import LevelDB
 from state.types import Address, ChainId
 
@@ -31,7 +31,7 @@ def check_present(home: Home) -> None:
 
 def read_state(home: Home) -> SignState:
     """Return what a home's consensus key signed last. Raises Refused(BAD_SIGN_STATE)."""
-    raw = DiskSignFile(home.sign_state).read()
+    raw = sign_document(home.sign_state).read()
     if not raw:
         raise Refused(Reason.BAD_SIGN_STATE, f"{home.sign_state} is missing: this node has signed nothing")
     return decode_state(raw)
@@ -39,7 +39,7 @@ def read_state(home: Home) -> SignState:
 
 def begin_state(home: Home, key: Address, chain_id: ChainId) -> None:
     """Write the state of a key that was made just now: it has signed nothing, and no other machine has it."""
-    DiskSignFile(home.sign_state).replace(encode_state(new_state(key, chain_id)))
+    sign_document(home.sign_state).replace(encode_state(new_state(key, chain_id)))
 
 
 def export_state(home: Home, target: Path) -> SignState:
@@ -54,7 +54,7 @@ def export_state(home: Home, target: Path) -> SignState:
     if target.exists():
         raise Refused(Reason.BAD_ARGUMENT, f"{target} exists already")
     state = replace(read_state(home), exported=False)
-    DiskSignFile(home.sign_state).replace(encode_state(replace(state, exported=True)))
+    sign_document(home.sign_state).replace(encode_state(replace(state, exported=True)))
     try:
         write_file(target, encode_state(state))
     except OSError as error:
@@ -76,14 +76,14 @@ def import_state(home: Home, source: Path, key: Address, chain_id: ChainId) -> S
             home signed later than the file says.
     """
     check_stopped(home)
-    raw = DiskSignFile(source).read()
+    raw = sign_document(source).read()
     if not raw:
         raise Refused(Reason.BAD_SIGN_STATE, f"{source} is missing or empty")
     state = decode_state(raw)
     check_owner(state, key, chain_id)
     _check_rises(home, state)
     state = replace(state, exported=False)
-    DiskSignFile(home.sign_state).replace(encode_state(state))
+    sign_document(home.sign_state).replace(encode_state(state))
     return state
 
 
@@ -96,7 +96,7 @@ def set_state(home: Home, passed: int, key: Address, chain_id: ChainId) -> SignS
     check_stopped(home)
     state = new_state(key, chain_id, passed)
     _check_rises(home, state)
-    DiskSignFile(home.sign_state).replace(encode_state(state))
+    sign_document(home.sign_state).replace(encode_state(state))
     return state
 
 

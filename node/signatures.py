@@ -1,9 +1,10 @@
 """Which transactions' signatures are known to hold, and under which keys."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from consensus.effects import Verifier
 from node.actions import Check
 from state.transaction import Decoded, sign_digest
 from state.types import WtxId
@@ -21,6 +22,12 @@ def checks_of(decoded: Decoded, keys: tuple[bytes, ...]) -> tuple[Check, ...]:
         Check(key, message, witness.signature)
         for key, witness in zip(keys, decoded.transaction.witnesses, strict=True)
     )
+
+
+def verdicts(verifier: Verifier, checks: Sequence[Sequence[Check]]) -> list[bool]:
+    """Tell of each group whether all its signatures hold. May run on any thread."""
+    verify = verifier.verify
+    return [all(verify(one.public_key, one.message, one.signature) for one in group) for group in checks]
 
 
 class SignatureCache:

@@ -177,7 +177,7 @@ def _apply(content: bytearray, change: bytes | int) -> None:
 
 
 class SimDocument:
-    """A small file that is replaced as a whole (`node.last_sign.SignFile`, `node.evidence_pool.PoolFile`)."""
+    """A small file that is replaced as a whole (`node.document.Document`)."""
 
     def __init__(self, disk: Disk, reason: Reason) -> None:
         self._disk = disk

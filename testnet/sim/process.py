@@ -15,7 +15,6 @@ from crypto.errors import Reason, Refused
 from node.actions import (
     Action,
     Ask,
-    Check,
     Disconnect,
     Halt,
     Publish,
@@ -32,6 +31,7 @@ from node.admission import SLICE
 from node.core import Core
 from node.events import BlockCommitted
 from node.logic import NodeLogic
+from node.signatures import verdicts
 from p2p.network import Channel, PeerId
 from p2p.wire import batch_codec
 from testnet.sim.agenda import MS, Agenda
@@ -219,11 +219,7 @@ class Process:
         return self.node.signed(task, self._signer.sign(message), now)
 
     def _verify(self, action: Verify, now: int) -> list[Action]:
-        return self.node.verified(action.ticket, self._verdicts(action.checks), now)
-
-    def _verdicts(self, checks: Sequence[Sequence[Check]]) -> list[bool]:
-        verify = self._verifier.verify
-        return [all(verify(one.public_key, one.message, one.signature) for one in group) for group in checks]
+        return self.node.verified(action.ticket, verdicts(self._verifier, action.checks), now)
 
     # ---- what comes in
 

@@ -25,10 +25,10 @@ from crypto.schemes import address_of
 from node.actions import Action, Publish, Send, SendAll
 from node.config import load_config, make_config, save_config
 from node.consensus_log import DiskLog
-from node.evidence_pool import DiskPoolFile
+from node.evidence_pool import evidence_document
 from node.home import Home, open_home, write_file
 from node.keystore import CONSENSUS_KEY, NODE_KEY, save_node_key
-from node.last_sign import DiskSignFile
+from node.last_sign import sign_document
 from node.node import load_genesis, load_keys
 from node.sign_export import begin_state, check_present
 from node.wallet import ChainPoint, call, message
@@ -188,8 +188,8 @@ class Life:
                 machine.key = None if consensus is None else consensus.public_key
             machine.store = LevelDB.open(home.chain)  # type: ignore[assignment]
             machine.log = DiskLog(home.consensus_log)  # type: ignore[assignment]
-            machine.last_sign = DiskSignFile(home.sign_state)  # type: ignore[assignment]
-            machine.evidence = DiskPoolFile(home.evidence)  # type: ignore[assignment]
+            machine.last_sign = sign_document(home.sign_state)  # type: ignore[assignment]
+            machine.evidence = evidence_document(home.evidence)  # type: ignore[assignment]
             machine.archive = tuple(map(DiskLog, home.vote_archive))  # type: ignore[assignment]
         for index, machine in enumerate(self.world.machines):
             self.world.start(machine)

@@ -10,7 +10,7 @@ import pytest
 from crypto.errors import Reason, Refused
 from node.config import load_config
 from node.home import open_home
-from node.last_sign import DiskSignFile, decode_state
+from node.last_sign import decode_state, sign_document
 from node.logs import configure_logging
 from node.node import load_genesis, load_keys
 from tests.crashes.disk import CountingDisk
@@ -35,7 +35,7 @@ def whole(root: Path) -> bool:
         assert refused.reason is Reason.HOME_MISSING
         return False
     assert load_keys(home, None).consensus is not None
-    assert not decode_state(DiskSignFile(home.sign_state).read()).exported
+    assert not decode_state(sign_document(home.sign_state).read()).exported
     load_genesis(home)
     return True
 

@@ -22,7 +22,8 @@ from consensus.types import (
 from crypto.errors import Reason, Refused
 from node.actions import Disconnect, SendAll
 from node.chain import Chain, open_chain
-from node.evidence_pool import MAX_PER_ACCUSED, DiskPoolFile, EvidencePool
+from node.document import DiskDocument
+from node.evidence_pool import MAX_PER_ACCUSED, EvidencePool, evidence_document
 from p2p.network import PeerId
 from p2p.wire import EvidenceMessage
 from state.encoding import encode
@@ -30,7 +31,7 @@ from state.genesis import genesis_hash
 from state.memory import MemoryStore
 from state.types import Address, BlockId, Height, Round
 from tests.node.lab import Lab
-from tests.node.world import FakeVerifier, MemorySignFile, World, fake_signature
+from tests.node.world import FakeVerifier, MemoryDocument, World, fake_signature
 
 VALUES = (BlockId(b"\x01" * 32), BlockId(b"\x02" * 32))
 
@@ -40,8 +41,8 @@ def lab() -> Lab:
     return Lab(Path("/nonexistent"), size=4)
 
 
-def pool(file: MemorySignFile | DiskPoolFile | None = None) -> EvidencePool:
-    made = EvidencePool(file or MemorySignFile(), open_chain(MemoryStore(), lab().genesis), FakeVerifier())
+def pool(file: MemoryDocument | DiskDocument | None = None) -> EvidencePool:
+    made = EvidencePool(file or MemoryDocument(), open_chain(MemoryStore(), lab().genesis), FakeVerifier())
     made.load()
     return made
 
@@ -160,16 +161,16 @@ def test_one_liar_fills_little_of_it() -> None:
 
 
 def test_it_survives_a_restart_on_a_disk(tmp_path: Path) -> None:
-    first = pool(DiskPoolFile(tmp_path / "evidence"))
+    first = pool(evidence_document(tmp_path / "evidence"))
     first.add(double_vote(1))
     first.add(double_proposal(1, place=1))
-    second = pool(DiskPoolFile(tmp_path / "evidence"))
+    second = pool(evidence_document(tmp_path / "evidence"))
     assert second.pending() == first.pending()
     assert second.known == 0
 
 
 def test_damage_at_any_byte_leaves_nothing_that_is_not_proven() -> None:
-    file = MemorySignFile()
+    file = MemoryDocument()
     evidence = double_vote(1)
     pool(file).add(evidence)
     whole = file.content
@@ -244,7 +245,7 @@ def test_a_block_accuses_an_operator_of_one_offence_of_all_its_keys() -> None:
     world.run(lambda: world.machines[0].core.chain.height >= 2)
     chain = world.machines[0].core.chain
     made = EvidencePool(
-        MemorySignFile(), TwoKeys(chain.store, chain.genesis, chain.tip, chain.versions), FakeVerifier()
+        MemoryDocument(), TwoKeys(chain.store, chain.genesis, chain.tip, chain.versions), FakeVerifier()
     )
     first, second, third = double_vote(1, place=1), double_vote(2, place=0), double_vote(2, place=2)
     for evidence in (second, third, first):

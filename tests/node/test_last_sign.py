@@ -8,7 +8,6 @@ from consensus.effects import SignVote
 from consensus.types import NIL, Vote, VoteKind, vote_sign_bytes
 from crypto.errors import Reason, Refused
 from node.last_sign import (
-    DiskSignFile,
     SignGuard,
     SignState,
     SignStep,
@@ -16,13 +15,14 @@ from node.last_sign import (
     encode_state,
     new_state,
     open_guard,
+    sign_document,
     state_after,
 )
 from state.genesis import genesis_hash
 from state.memory import MemoryStore
 from state.types import Address, BlockId, ChainId, Height, Round
 from tests.node.test_core import check_nobody_signed_twice, payment, settled, world
-from tests.node.world import Machine, MemoryLog, MemorySignFile, World, fake_signature
+from tests.node.world import Machine, MemoryDocument, MemoryLog, World, fake_signature
 
 KEY = Address(b"\x01" * 32)
 CHAIN = ChainId(b"\x02" * 32)
@@ -38,7 +38,7 @@ def wish(height: int, round: int, kind: VoteKind, block_id: BlockId = BLOCK) -> 
 
 
 def guard(*votes: Vote) -> SignGuard:
-    made = open_guard(MemorySignFile(), KEY, CHAIN, is_new=True)
+    made = open_guard(MemoryDocument(), KEY, CHAIN, is_new=True)
     for one in votes:
         made.record(one)
     return made
@@ -94,7 +94,7 @@ def test_the_lock_is_kept_until_the_height_is_over() -> None:
 
 def test_a_height_can_be_named_up_to_which_nothing_is_signed() -> None:
     state = new_state(KEY, CHAIN, passed=7)
-    one = SignGuard(MemorySignFile(), state)
+    one = SignGuard(MemoryDocument(), state)
     assert not one.permits(wish(7, 90, VoteKind.PRECOMMIT))
     assert one.permits(wish(8, 0, VoteKind.PREVOTE))
 
@@ -110,7 +110,7 @@ def test_what_the_log_alone_knows_is_learnt() -> None:
 
 
 def test_the_file_is_replaced_as_a_whole_and_private(tmp_path: Path) -> None:
-    file = DiskSignFile(tmp_path / "state")
+    file = sign_document(tmp_path / "state")
     assert file.read() == b""
     file.replace(b"old")
     file.replace(b"new")
@@ -144,16 +144,16 @@ def test_every_damaged_bit_and_length_is_noticed() -> None:
 def test_the_state_of_another_does_not_open(key: Address, chain_id: ChainId, exported: bool, reason: Reason) -> None:
     state = SignState(key, chain_id, Height(1), Round(0), SignStep.NOTHING, NIL, -1, b"", (), exported)
     with pytest.raises(Refused) as caught:
-        open_guard(MemorySignFile(encode_state(state)), KEY, CHAIN, is_new=True)
+        open_guard(MemoryDocument(encode_state(state)), KEY, CHAIN, is_new=True)
     assert caught.value.reason is reason
 
 
 def test_a_missing_file_is_made_for_a_new_chain_only() -> None:
-    file = MemorySignFile()
+    file = MemoryDocument()
     open_guard(file, KEY, CHAIN, is_new=True)
     assert decode_state(file.content) == new_state(KEY, CHAIN)
     with pytest.raises(Refused) as caught:
-        open_guard(MemorySignFile(), KEY, CHAIN, is_new=False)
+        open_guard(MemoryDocument(), KEY, CHAIN, is_new=False)
     assert caught.value.reason is Reason.BAD_SIGN_STATE
 
 

@@ -11,7 +11,7 @@ import trio
 
 from crypto.errors import Reason, Refused
 from node.home import Home
-from node.last_sign import DiskSignFile, decode_state
+from node.last_sign import decode_state, sign_document
 from node.logs import configure_logging
 from node.rollback import roll_back
 from tests.crashes.disk import CountingDisk
@@ -131,7 +131,7 @@ def test_a_standby_takes_over_with_the_exported_state_only(tmp_path: Path) -> No
     assert refused(at(first, "start")) == Reason.SIGN_STATE_EXPORTED
     assert refused(at(first, "validator", "sign-state", "export", str(file))) == Reason.BAD_ARGUMENT
     assert at(second, "validator", "sign-state", "import", str(file)).value["height"] == shown["height"]
-    own = decode_state(DiskSignFile(Home(second).sign_state).read())
+    own = decode_state(sign_document(Home(second).sign_state).read())
     assert own == decode_state(file.read_bytes())
 
 

@@ -92,7 +92,7 @@ class MemoryLog:
 
 
 @dataclass
-class MemorySignFile:
+class MemoryDocument:
     """A last-sign state that is replaced as a whole."""
 
     content: bytes = b""
@@ -112,8 +112,8 @@ class Machine:
     key: bytes | None
     store: MemoryStore = field(default_factory=MemoryStore)
     log: MemoryLog = field(default_factory=MemoryLog)
-    last_sign: MemorySignFile = field(default_factory=MemorySignFile)
-    evidence: MemorySignFile = field(default_factory=MemorySignFile)
+    last_sign: MemoryDocument = field(default_factory=MemoryDocument)
+    evidence: MemoryDocument = field(default_factory=MemoryDocument)
     archive: tuple[MemoryLog, MemoryLog] = field(default_factory=lambda: (MemoryLog(), MemoryLog()))
     life: int = 0
     versions: tuple[int, ...] = SUPPORTED_VERSIONS
