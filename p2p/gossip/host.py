@@ -3,7 +3,11 @@
 What 0.8.1 does by default would break one, and is set otherwise here (each has a test in tests/p2p/test_gossip.py):
 
 - the spam protection drops what exceeds 10 messages a second and forwarder, our own included: off;
-- the mesh is mended every 120 s: every second;
+- the mesh is mended every 120 s: every second; and what "adapts" that interval raises it to 60 s (of a base of 1 s)
+  when a node has no score outside topics, or many peers come: off;
+- the scorer is not told whom the heartbeat grafts: `ScoredGossipSub` tells it;
+- sequence numbers go on from the second of the start, so that a node that sent many messages and restarts repeats some
+  and is shut out for equivocation: they go on from the microsecond;
 - v1.2 answers every message with an IDONTWANT to everybody: v1.1 alone;
 - message ids are (sender, a counter of seconds): a node that restarts is not heard. Ids are hashes of the content;
 - 32 messages wait for a peer, the rest is dropped without a word: `CountingQueue`, larger, and counted;
@@ -14,6 +18,7 @@ Validators are synchronous functions of the bytes alone: libp2p keeps their verd
 depends on who forwarded, on the height or on the time would be kept for everybody and for ever.
 """
 
+import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -77,11 +82,21 @@ class CountingQueue(RpcQueue):  # type: ignore[misc]
         return taken
 
 
+class ScoredGossipSub(GossipSub):
+    """GossipSub that tells the scorer of everybody in the mesh; 0.8.1 forgets those whom its heartbeat grafts."""
+
+    def _notify_mesh_peer_added(self, peer_id: ID, topic: str) -> None:
+        super()._notify_mesh_peer_added(peer_id, topic)
+        if self.scorer is not None:
+            self.scorer.on_join_mesh(peer_id, topic)
+
+
 class ScoredPubsub(Pubsub):
     """Pubsub that tells the scorer of duplicates, without which P3 would punish whoever is second."""
 
     def __init__(self, host: Any, router: GossipSub, **options: Any) -> None:
         super().__init__(host, router, **options)
+        self.counter = int(time.time() * 1e6)
         self._scorer = SpecScorer(score_params())
         router.scorer = self._scorer
         self._seen_at: dict[bytes, float] = {}
@@ -180,15 +195,7 @@ async def open_gossip(
         key_pair=create_new_key_pair(gossip_seed(key)), transports=[transport], listen_addrs=[here],
         connection_config=ConnectionConfig(low_watermark=0, min_connections=0),
     )
-    router = GossipSub(
-        protocols=[PROTOCOL_ID_V11], degree=DEGREE, degree_low=DEGREE_LOW, degree_high=DEGREE_HIGH,
-        heartbeat_interval=1, spam_protection_enabled=False, score_params=score_params(),
-    )
-    pubsub = ScoredPubsub(
-        host, router, strict_signing=True, msg_id_constructor=message_id, max_inbound_rpc_size=4 * MAX_MESSAGE
-    )
-    for topic, validator in topics.items():
-        pubsub.set_topic_validator(topic, _content_only(validator), is_async_validator=False)
+    router, pubsub = make_pubsub(host, topics)
     dht = KadDHT(host, DHTMode.SERVER)
     gossip = Gossip(host, pubsub, dht, drops)
     async with AsyncExitStack() as stack:
@@ -202,6 +209,20 @@ async def open_gossip(
                 nursery.start_soon(gossip.receive, topic, deliver)
             yield gossip
             nursery.cancel_scope.cancel()
+
+
+def make_pubsub(host: Any, topics: Mapping[str, Validator]) -> tuple[GossipSub, ScoredPubsub]:
+    """Return router and pubsub of a host, both still to be run, as every node has them."""
+    router = ScoredGossipSub(
+        protocols=[PROTOCOL_ID_V11], degree=DEGREE, degree_low=DEGREE_LOW, degree_high=DEGREE_HIGH,
+        heartbeat_interval=1, spam_protection_enabled=False, adaptive_gossip_enabled=False, score_params=score_params(),
+    )
+    pubsub = ScoredPubsub(
+        host, router, strict_signing=True, msg_id_constructor=message_id, max_inbound_rpc_size=4 * MAX_MESSAGE
+    )
+    for topic, validator in topics.items():
+        pubsub.set_topic_validator(topic, _content_only(validator), is_async_validator=False)
+    return router, pubsub
 
 
 def _content_only(validator: Validator) -> Callable[[ID, rpc_pb2.Message], bool]:

@@ -1,6 +1,7 @@
 """libp2p over real STOQ connections: identify, gossipsub, kad-dht; who a name stands for; guards of private hooks."""
 
 import inspect
+import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -341,3 +342,27 @@ async def test_the_queue_is_ours_and_counts_what_it_drops() -> None:
         queue.close()
         assert not queue.push(object())
         assert CountingQueue.drops.by_cause["queue of a peer"] >= 1
+
+
+def test_what_adapts_the_heartbeat_would_stop_it_and_is_off() -> None:
+    stock = GossipSub([], 6, 4, 12, heartbeat_interval=1)
+    stock._adapt_heartbeat_parameters(0.65)  # of a healthy node whose peers have no score outside topics
+    assert stock.heartbeat_interval == 60
+    stock._adapt_heartbeat_parameters(0.3)
+    assert stock.heartbeat_interval == 30
+
+
+async def test_the_scorer_hears_of_everybody_in_the_mesh_and_sequence_numbers_outlive_a_restart() -> None:
+    assert "scorer" not in inspect.getsource(GossipSub.join)
+    async with parties(2) as (one, other):
+        await until(lambda: len(one.gossip.peers()) == 1, 20)
+        router = one.gossip._pubsub.router
+        assert isinstance(router, GossipSub) and isinstance(router.scorer, SpecScorer)
+        assert not router.adaptive_gossip_enabled
+        await until(lambda: len(router.mesh.get(TOPIC, ())) == 1, 20)
+        await router.leave(TOPIC)
+        router.scorer.remove_peer(other.gossip.name)
+        router.back_off.clear()
+        await router.join(TOPIC)  # grafts by itself, and says nothing to the scorer
+        assert not math.isinf(router.scorer._counters[other.gossip.name][TOPIC].grafted_at)
+        assert one.gossip._pubsub.counter > 10**15
