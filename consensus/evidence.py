@@ -132,10 +132,20 @@ def verify_evidence(chain_id: ChainId, validators: ValidatorSet, evidence: Evide
     index = validators.index_of(evidence.validator)
     if index is None:
         raise Refused(Reason.UNKNOWN_VALIDATOR, "the accused is not in the validator set of that height")
-    public_key = validators.validators[index].public_key
+    if isinstance(evidence, DuplicateVote) and evidence.first.validator != index:
+        raise Refused(Reason.BAD_EVIDENCE, "the votes do not name the accused")
+    check_signed_by(chain_id, validators.validators[index].public_key, evidence, verifier)
+
+
+def check_signed_by(chain_id: ChainId, public_key: bytes, evidence: Evidence, verifier: Verifier) -> None:
+    """Check that the holder of a key signed what no validator may sign, whether it was a validator or not.
+
+    Raises:
+        Refused: BAD_SIGNATURE; BAD_EVIDENCE if the two do not conflict or are out of order.
+    """
     match evidence:
         case DuplicateVote():
-            signed = _signed_votes(chain_id, evidence, index)
+            signed = _signed_votes(chain_id, evidence)
         case DuplicateProposal():
             signed = _signed_proposals(chain_id, evidence)
         case LightClientAttack():
@@ -145,12 +155,12 @@ def verify_evidence(chain_id: ChainId, validators: ValidatorSet, evidence: Evide
             raise Refused(Reason.BAD_SIGNATURE, "what it is about was not signed by the accused")
 
 
-def _signed_votes(chain_id: ChainId, evidence: DuplicateVote, index: int) -> list[tuple[bytes, bytes]]:
+def _signed_votes(chain_id: ChainId, evidence: DuplicateVote) -> list[tuple[bytes, bytes]]:
     first, second = evidence.first, evidence.second
     if (first.kind, first.height, first.round) != (second.kind, second.height, second.round):
         raise Refused(Reason.BAD_EVIDENCE, "the votes are not of one height, round and kind")
-    if first.validator != index or second.validator != index:
-        raise Refused(Reason.BAD_EVIDENCE, "the votes do not name the accused")
+    if first.validator != second.validator:
+        raise Refused(Reason.BAD_EVIDENCE, "the votes do not name the same validator")
     _check_order(first.block_id, second.block_id)
     return [
         (vote_sign_bytes(chain_id, vote.kind, vote.height, vote.round, vote.block_id), vote.signature)

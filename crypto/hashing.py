@@ -55,6 +55,8 @@ class Label(Enum):
     HANDSHAKE = b"nexus/handshake/1"
     PEER_RECORD = b"nexus/peer-record/1"  # what a node says of itself -> what both its keys sign
     PEER_NAME = b"nexus/peer-name/1"  # seed of the node key -> seed of its Ed25519 key
+    BLOCK_ANNOUNCEMENT = b"nexus/block-announcement/1"  # chain id, height, block id -> what an announcer signs
+    LEARNING_ANNOUNCEMENT = b"nexus/learning-announcement/1"  # its fields -> what an announcer signs; shows its work
     GOSSIP_ID = b"nexus/gossip-id/1"  # topic and content of a gossiped message -> its id
     ADDRESS_BOOK = b"nexus/address-book/1"  # a node's secret and prefixes -> bucket of an address
     SIGN_STATE = b"nexus/sign-state/1"  # checksum of a validator's last-sign state

@@ -33,7 +33,8 @@ MODULES = (
     "state.transaction", "state.receipt", "state.genesis", "state.proof", "state.snapshot",
     "consensus.types", "consensus.relay",
     "consensus.sightings", "consensus.light", "p2p.wire", "p2p.requests", "p2p.stoq.control", "p2p.records",
-    "p2p.exchange", "apps.token.messages", "apps.auth.messages", "apps.proofs.messages", "apps.chain.messages",
+    "p2p.exchange", "p2p.gossip.topics",
+    "apps.token.messages", "apps.auth.messages", "apps.proofs.messages", "apps.chain.messages",
     "apps.staking.messages", "state.records", "node.light.answer",
 )
 """Modules whose every struct crosses a wire, is signed or is hashed: each needs a table."""

@@ -1,1 +1,1 @@
-"""libp2p's protocols (identify, gossipsub, kad-dht) over STOQ. Needs the extra `libp2p`; nothing else imports it."""
+"""libp2p's protocols (identify, gossipsub, kad-dht) over STOQ, with the extra `libp2p`; `topics` needs none."""
