@@ -52,6 +52,14 @@ class Reason(StrEnum):
     """Bytes that are no scalar in its one form."""
     UNPROVEN = "unproven"
     """A zero-knowledge proof does not hold for what it is said to prove."""
+    BAD_RANGE_PROOF = "bad_range_proof"
+    """The range proof does not hold: a hidden amount may be negative or too large."""
+    BAD_EXCESS = "bad_excess"
+    """The signature under an asset's excess does not hold: hidden amounts do not balance, or it is another body's."""
+    MISSING_PROOF = "missing_proof"
+    """Hidden coins move, and a proof for them is missing."""
+    SURPLUS_PROOF = "surplus_proof"
+    """A proof of something that the transaction does not do."""
 
     # transactions: a block that holds one of these is invalid
     WRONG_CHAIN = "wrong_chain"
@@ -94,6 +102,8 @@ class Reason(StrEnum):
     """After the height until which it is valid."""
     BAD_STATE_NONCE = "bad_state_nonce"
     """A State output's nonce does not follow its predecessor's."""
+    TURNSTILE_OVERDRAWN = "turnstile_overdrawn"
+    """More of an asset would leave the pool of hidden coins than ever went in."""
     OUTPUT_TYPE_NOT_ALLOWED = "output_type_not_allowed"
     """This transaction kind cannot spend or make an output of this type."""
 
@@ -220,6 +230,8 @@ class Reason(StrEnum):
     """The connection ended."""
     TOO_MANY_CONNECTIONS = "too_many_connections"
     """A connection limit is reached."""
+    RATE_LIMITED = "rate_limited"
+    """Too much was asked in too short a time."""
     REPLACED = "replaced"
     """Another connection with the same peer took this one's place."""
     CLOSING = "closing"
@@ -282,10 +294,10 @@ _TEMPORARY = frozenset({
     Reason.OUTPUT_NOT_FOUND, Reason.TOO_EARLY, Reason.TOO_LATE, Reason.ALREADY_KNOWN, Reason.ALREADY_COMMITTED,
     Reason.CONFLICT, Reason.MEMPOOL_FULL, Reason.SENDER_LIMIT, Reason.NOT_AVAILABLE,
     Reason.UNREACHABLE, Reason.TIMED_OUT, Reason.CONNECTION_LOST, Reason.TOO_MANY_CONNECTIONS, Reason.REPLACED,
-    Reason.CLOSING, Reason.FROZEN,
+    Reason.RATE_LIMITED, Reason.CLOSING, Reason.FROZEN,
     Reason.LOCKED, Reason.JAILED, Reason.COMMISSION_STEP, Reason.ROTATED_RECENTLY, Reason.INSUFFICIENT_STAKE,
     Reason.INSUFFICIENT_FUNDS, Reason.INSUFFICIENT_ALLOWANCE, Reason.WRONG_HEIGHT, Reason.BAD_TIME,
-    Reason.NOT_OWNER, Reason.UNKNOWN_ASSET, Reason.UNBALANCED, Reason.NO_WITNESS,
+    Reason.NOT_OWNER, Reason.UNKNOWN_ASSET, Reason.UNBALANCED, Reason.NO_WITNESS, Reason.TURNSTILE_OVERDRAWN,
 })
 
 
