@@ -11,7 +11,7 @@ import msgspec
 import typer
 from rich.box import SIMPLE
 from rich.live import Live
-from rich.progress import Progress
+from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
 from crypto.errors import Reason, Refused
@@ -19,6 +19,8 @@ from node.cli.session import Form, Session
 from testnet.bench.temporary import running_network
 from testnet.byzantine.behaviours import check_names
 from testnet.create import PLAIN, PROVING, WALLET_PASSWORD, WALLETS, create_network
+from testnet.forge import Forged, Plan
+from testnet.forge import forge as run_forge
 from testnet.load import LoadReport, run_load
 from testnet.network import LocalNetwork, exists
 from testnet.plotting import make_plots, missing_plots
@@ -212,6 +214,42 @@ def soak(
         _console.print(table)
     if report.problems:
         raise Refused(Reason.INTERNAL, f"{len(report.problems)} problems; run it again with --seed {chosen}")
+
+
+@app.command()
+def forge(
+    ctx: typer.Context,
+    blocks: Annotated[int, typer.Option(min=1, help="How many.")] = 1000,
+    txs: Annotated[int, typer.Option(min=0, help="Payments in each block.")] = 0,
+    outputs: Annotated[int, typer.Option(min=0, help="Unspent outputs that the first blocks make.")] = 0,
+    nodes: Annotated[int, typer.Option("-n", "--nodes", min=1, max=32, help="How many validators sign.")] = 1,
+    signed: Annotated[
+        bool, typer.Option("--signed/--unsigned", help="Without signatures it is faster, and no other node takes it.")
+    ] = True,
+    archive: Annotated[bool, typer.Option("--archive", help="Keep the state of every height.")] = False,
+    home: HomeOption = DEFAULT_ROOT,
+) -> None:
+    """Make a network that has a long chain already: the nodes' own code, without waiting. `up` goes on with it."""
+    plan = Plan(blocks, nodes, txs, outputs, signed, archive=archive)
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=_progress, transient=True) as bars:
+        task = bars.add_task("making keys", total=blocks)
+        made = run_forge(home, plan, lambda height, what: bars.update(task, completed=height, description=what))
+    if _form(ctx) is Form.JSON:
+        sys.stdout.write(msgspec.json.encode(made).decode() + "\n")
+    else:
+        _console.print(forged_table(made))
+        _progress.print(f"nexus testnet up --home {home}", soft_wrap=True, markup=False)
+
+
+def forged_table(made: Forged) -> Table:
+    """Return what was forged, for people."""
+    table = Table(show_header=False, title="forged", title_justify="left", box=SIMPLE)
+    table.add_row("blocks", f"{made.height} in {made.seconds:.1f} s")
+    table.add_row("transactions", str(made.transactions))
+    table.add_row("unspent outputs", str(made.outputs))
+    table.add_row("chain id", made.chain_id)
+    table.add_row("last block", made.block_id)
+    return table
 
 
 def load_table(report: LoadReport) -> Table:

@@ -61,7 +61,9 @@ PROVING: Final = Rules(
 """A chain that asks for all four proofs, of sizes that take a machine seconds: they show the way and prove nothing."""
 
 
-def create_network(root: Path, size: int, senders: int = SENDERS, rules: Rules = PLAIN) -> Manifest:
+def create_network(
+    root: Path, size: int, senders: int = SENDERS, rules: Rules = PLAIN, born: int | None = None
+) -> Manifest:
     """Make a testnet of `size` validators in an empty folder.
 
     Args:
@@ -69,6 +71,7 @@ def create_network(root: Path, size: int, senders: int = SENDERS, rules: Rules =
         size: validators, at least 1.
         senders: funded accounts for `nexus testnet load`; each takes 30 ms to make.
         rules: parameters of the chain.
+        born: genesis time in ms since 1970; by default now.
 
     Raises:
         Refused: HOME_EXISTS if the folder holds nodes already.
@@ -80,7 +83,7 @@ def create_network(root: Path, size: int, senders: int = SENDERS, rules: Rules =
     payers = make_senders(senders)
     tcp, udp = free_ports(2 * size, socket.SOCK_STREAM), free_ports(size, socket.SOCK_DGRAM)
     peers = [PeerAddress(peer_id_of(key.public_key), "::1", port) for key, port in zip(nodes, udp, strict=True)]
-    genesis = make_genesis(consensus, list(wallets.values()), payers, rules)
+    genesis = make_genesis(consensus, list(wallets.values()), payers, rules, born)
     chain_id = genesis_hash(genesis)
     members = tuple(
         Member(home.root.name, peer.peer_id.hex(), peer.port, tcp[2 * place], tcp[2 * place + 1])
@@ -103,9 +106,10 @@ def create_network(root: Path, size: int, senders: int = SENDERS, rules: Rules =
 
 
 def make_genesis(
-    consensus: Sequence[SecretKey], wallets: Sequence[SecretKey], senders: Sequence[SecretKey], rules: Rules = PLAIN
+    consensus: Sequence[SecretKey], wallets: Sequence[SecretKey], senders: Sequence[SecretKey], rules: Rules = PLAIN,
+    born: int | None = None,
 ) -> Genesis:
-    """Return a genesis with these validators, which are their own operators, and these funded accounts."""
+    """Return a genesis of now, or of a time in ms, with these validators, their own operators, and funded accounts."""
     validators = tuple(
         GenesisValidator(key.public_key, POWER, Address(key.address), f"node{place}")
         for place, key in enumerate(consensus)
@@ -118,8 +122,9 @@ def make_genesis(
         for key, amount, count in coins
         for _ in range(count)
     )
+    time_ms = time.time_ns() // 1_000_000 if born is None else born
     return Genesis(
-        version=PROTOCOL_VERSION, name="testnet", time=time.time_ns() // 1_000_000, timing=Timing(),
+        version=PROTOCOL_VERSION, name="testnet", time=time_ms, timing=Timing(),
         chain=rules.chain, security=rules.security, validators=validators, balances=balances, outputs=outputs,
         proofs=rules.proofs, staking=rules.staking,
     )

@@ -98,12 +98,29 @@ def load_senders(path: Path, count: int) -> list[SecretKey]:
     return [SecretKey.from_bytes(raw) for raw in stored[:count]]
 
 
-def split_body(terms: Terms, owner: Address, coin: SpendableCoin, pieces: int) -> bytes:
-    """Return the body that cuts a coin into `pieces` coins of PIECE and the rest, with its hashcash."""
-    fee = _fee(terms, inputs=1, outputs=pieces + 1, size=3400 + 80 * (pieces + 1))
-    coins = [Coin(NATIVE, owner, Amount(PIECE))] * pieces
-    rest = Coin(NATIVE, owner, Amount(coin.amount - PIECE * pieces - fee))
+def split_body(terms: Terms, owner: Address, coin: SpendableCoin, pieces: int, piece: int = PIECE) -> bytes:
+    """Return the body that cuts a coin into `pieces` coins of `piece` unxs and the rest, with its hashcash."""
+    fee = split_fee(terms, pieces)
+    coins = [Coin(NATIVE, owner, Amount(piece))] * pieces
+    rest = Coin(NATIVE, owner, Amount(coin.amount - piece * pieces - fee))
     return encode(find_work(_body(terms, fee, Transfer((coin.outpoint,), (*coins, rest))), terms.difficulty))
+
+
+def split_fee(terms: Terms, pieces: int) -> int:
+    """Return what `split_body` pays, in unxs."""
+    return _fee(terms, inputs=1, outputs=pieces + 1, size=3400 + 80 * (pieces + 1))
+
+
+def halving_body(terms: Terms, owner: Address, to: Address, one: SpendableCoin, other: SpendableCoin) -> bytes:
+    """Return the body that pays half of two coins to somebody and half back, without hashcash."""
+    rest = one.amount + other.amount - halving_fee(terms)
+    outputs = (Coin(NATIVE, to, Amount(rest // 2)), Coin(NATIVE, owner, Amount(rest - rest // 2)))
+    return encode(_body(terms, halving_fee(terms), Transfer((one.outpoint, other.outpoint), outputs)))
+
+
+def halving_fee(terms: Terms) -> int:
+    """Return what `halving_body` pays, in unxs."""
+    return _fee(terms, inputs=2, outputs=2, size=3500)
 
 
 def pieces_of(body: bytes, pieces: int) -> list[SpendableCoin]:
@@ -137,15 +154,20 @@ def sign_all(
     Returns:
         Wire bytes, in the order of `unsigned`.
     """
-    keys = [key.to_bytes() for key in senders]
     results: list[list[bytes]] = [[] for _ in range(0, len(unsigned), _SIGNATURES_A_TASK)]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_take_keys, initargs=(keys,)) as pool:
-        tasks = {pool.submit(_sign_some, part): place for place, part in enumerate(_parts(unsigned))}
+    with signing_pool(senders, workers) as pool:
+        tasks = {pool.submit(sign_part, part): place for place, part in enumerate(_parts(unsigned))}
         for task in as_completed(tasks):
             results[tasks[task]] = task.result()
             signed(len(results[tasks[task]]))
     return [raw for part in results for raw in part]
+
+
+def signing_pool(senders: Sequence[SecretKey], workers: int) -> ProcessPoolExecutor:
+    """Return processes that have these keys, for `sign_part`. A second to start: keep it for many parts."""
+    keys = [key.to_bytes() for key in senders]
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_take_keys, initargs=(keys,))
 
 
 _worker_keys: list[SecretKey] = []
@@ -156,7 +178,8 @@ def _take_keys(keys: Sequence[bytes]) -> None:
     _worker_keys[:] = [SecretKey.from_bytes(raw) for raw in keys]
 
 
-def _sign_some(part: Sequence[Unsigned]) -> list[bytes]:
+def sign_part(part: Sequence[Unsigned]) -> list[bytes]:
+    """Return the wire bytes of some transactions; runs in a process of `signing_pool`."""
     return [_sign_one(_worker_keys[item.sender], item) for item in part]
 
 
