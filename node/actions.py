@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from consensus.effects import SignProposal, SignVote, Timeout
+from consensus.types import Evidence
 from crypto.errors import Reason, Refused
 from node.events import BlockCommitted
 from p2p.network import Channel, PeerId
@@ -52,10 +53,19 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class SendAll:
-    """Queue a frame for every peer."""
+    """Queue a frame for every peer; if `heard`, gossip brought what is in it: who takes part in that has it already."""
 
     channel: Channel
     payload: bytes
+    heard: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Accuse:
+    """Tell the whole network by gossip, if this node takes part in it."""
+
+    evidence: Evidence
+    consensus_key: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,4 +132,4 @@ class Halt:
     refused: Refused
 
 
-Action = Send | SendAll | StartTimer | Sign | Verify | Ask | Report | Disconnect | Publish | Halt
+Action = Send | SendAll | Accuse | StartTimer | Sign | Verify | Ask | Report | Disconnect | Publish | Halt

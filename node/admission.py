@@ -17,10 +17,14 @@ from crypto.errors import Reason, Refused
 from node.actions import Check, SubmitResult
 from node.mempool import Entry, Mempool
 from node.signatures import SignatureCache, checks_of
+from p2p.network import PeerId
 from p2p.wire import transaction_frames
 from state.transaction import Call, Decoded, decode_transaction, wtx_id
 from state.types import WtxId
 
+GOSSIP: Final = PeerId(b"gossip")
+"""The sender of transactions that gossip brought: nobody that could be blamed. What their bytes alone show was checked
+before they were passed on."""
 SLICE: Final = 32
 """Transactions checked in one go: about 5 ms of signatures."""
 RELAY_BATCH: Final = 64
@@ -46,12 +50,14 @@ class Slice:
         height: of the tip that they were checked against.
         local: submitted to this node; else a peer sent them.
         forward: to be passed on to the peers.
+        heard: gossip brought them: to be passed on only to who takes no part in it.
     """
 
     results: list[SubmitResult | None]
     height: int
     local: bool
     forward: bool
+    heard: bool = False
     pending: list[tuple[int, Decoded, Admitted]] = field(default_factory=list)
     faults: list[Refused] = field(default_factory=list)
 
@@ -78,20 +84,23 @@ class Admission:
         self._signatures = signatures
         self._view = view
         self._checking: set[WtxId] = set()
-        self._outbox: list[bytes] = []
+        self._outbox: dict[WtxId, bytes] = {}
+        self._heard: list[bytes] = []
         self._own: dict[WtxId, None] = {}
         self.refusals: dict[Reason, int] = {}
 
-    def begin(self, raws: Sequence[bytes], *, local: bool, forward: bool) -> Slice:
+    def begin(self, raws: Sequence[bytes], *, local: bool, forward: bool, heard: bool = False) -> Slice:
         """Decode and check against the state. The result lists what is refused; the rest waits for its signatures."""
         view = self._view()
-        batch = Slice([None] * len(raws), view.height, local, forward)
+        batch = Slice([None] * len(raws), view.height, local, forward, heard)
         for index, raw in enumerate(raws):
             try:
                 decoded = decode_transaction(raw)
                 admitted = self._check(decoded, view)
             except Refused as refused:
                 batch.results[index] = self._refuse(refused)
+                if heard and refused.reason is Reason.ALREADY_KNOWN:
+                    self._heard_of(WtxId(wtx_id(raw)))
                 if refused.reason in FORM_FAULTS:
                     self._blame(batch, WtxId(wtx_id(raw)), refused)
                 continue
@@ -145,9 +154,17 @@ class Admission:
             self._own.pop(gone.wtxid, None)
         if batch.local:
             self._own[decoded.wtxid] = None
-        if batch.forward:
-            self._outbox.append(decoded.raw)
+        if batch.forward and batch.heard:
+            self._heard.append(decoded.raw)
+        elif batch.forward:
+            self._outbox[decoded.wtxid] = decoded.raw
         return decoded.txid
+
+    def _heard_of(self, wtxid: WtxId) -> None:
+        """Gossip brings what was about to be passed on to everybody: others were faster."""
+        raw = self._outbox.pop(wtxid, None)
+        if raw is not None:
+            self._heard.append(raw)
 
     def _refuse(self, refused: Refused) -> Refused:
         self.refusals[refused.reason] = self.refusals.get(refused.reason, 0) + 1
@@ -162,13 +179,18 @@ class Admission:
     @property
     def outbox(self) -> int:
         """How many transactions wait to be passed on."""
-        return len(self._outbox)
+        return len(self._outbox) + len(self._heard)
 
     def take_outbox(self) -> Iterator[bytes]:
-        """Yield the frames with what waits to be passed on, and forget it."""
-        raws, self._outbox = self._outbox, []
+        """Yield the frames with what waits to be passed on to everybody, and forget it."""
+        raws, self._outbox = self._outbox, {}
         if len(self._own) > OWN_KEPT:
             self._forget_gone()
+        return transaction_frames(raws.values())
+
+    def take_heard(self) -> Iterator[bytes]:
+        """Yield the frames with what waits to be passed on to who takes no part in gossip, and forget it."""
+        raws, self._heard = self._heard, []
         return transaction_frames(raws)
 
     def own_frames(self) -> Iterator[bytes]:

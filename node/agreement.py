@@ -57,7 +57,7 @@ from consensus.log import (
 from consensus.round_machine import RoundStep
 from consensus.types import Commit, Evidence, Proposal, Vote, proposal_sign_bytes, vote_sign_bytes
 from crypto.errors import Reason, Refused
-from node.actions import Action, Disconnect, Halt, Publish, SendAll, Sign, StartTimer
+from node.actions import Accuse, Action, Disconnect, Halt, Publish, SendAll, Sign, StartTimer
 from node.candidates import Candidates
 from node.chain import Chain, Executed
 from node.consensus_log import LogFile
@@ -345,6 +345,7 @@ class Agreement:
             _log.warning("double signing", validator=evidence.validator, height=height_of(evidence), told_by=sender)
             self._archive.accuse(evidence)
             self._actions.append(SendAll(Channel.CONSENSUS, encode(EvidenceMessage(evidence))))
+            self._actions.append(Accuse(evidence, self.chain.key_of_accused(evidence)))
             self._inputs.append(WorkAvailable())
 
     # ---- blocks

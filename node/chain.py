@@ -106,6 +106,13 @@ class Chain:
         """
         verify_evidence(self.tip.chain_id, validators_at(self.store, height_of(evidence)), evidence, verifier)
 
+    def key_of_accused(self, evidence: Evidence) -> bytes:
+        """Return the consensus key that signed what it proves. Raises Refused(UNKNOWN_VALIDATOR, NOT_AVAILABLE)."""
+        for validator in validators_at(self.store, height_of(evidence)).validators:
+            if validator.address == evidence.validator:
+                return validator.public_key
+        raise Refused(Reason.UNKNOWN_VALIDATOR, "the accused is not in the validator set of that height")
+
     def check_accusation(self, evidence: Evidence, height: Height) -> Address:
         """Check that a block of this height, the next one or a later one, may hold the evidence, by the present state.
 

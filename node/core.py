@@ -30,8 +30,9 @@ from consensus.sightings import Sightings
 from consensus.types import Commit, Vote, VoteKind
 from crypto.errors import Reason, Refused
 from node.actions import Action, Ask, Halt, Report, Send, SendAll, StartTimer, SubmitResult, Tick, Timer, Verify
-from node.admission import RELAY_BATCH, Admission, Slice
+from node.admission import GOSSIP, RELAY_BATCH, Admission, Slice
 from node.agreement import Agreement, message_frame
+from node.hearsay import Hearsay
 from node.logs import logger
 from node.mempool import Mempool
 from node.serving import answers
@@ -120,6 +121,7 @@ class Core:
         self._sources: list[PeerId] = []
         """Peers to ask for bodies, the next one first: who sent a proposal goes before the others."""
         self._timers: set[Tick] = set()
+        self._hearsay = Hearsay()
         self._looks = 0
         self._last_look = Step(Height(0), Round(0), "")
         self._told: set[PeerId] = set()
@@ -205,6 +207,16 @@ class Core:
         """A peer sent something that does not even decode."""
         return self.agreement.punish(peer_id, refused.reason, refused.detail, now)
 
+    def announced(self, height: Height, now: int) -> list[Action]:
+        """Gossip says that a node has the final block of this height: if it lacks here, ask which of the peers has it.
+
+        The announcer need not be a peer of ours, and may lie: a block is asked of who says itself that it has it.
+        """
+        in_round = height == self.chain.height + 1 and self.agreement.engine.step.name != RoundStep.UNSTARTED.value
+        if not self._hearsay.heard(height, self.chain.height, in_round, now):
+            return []
+        return [SendAll(Channel.CONSENSUS, self._status_frame())]
+
     # ---- transactions
 
     def transactions(self, raws: Sequence[bytes], sender: PeerId, report: int, now: int) -> list[Action]:
@@ -212,14 +224,16 @@ class Core:
 
         Args:
             raws: wire bytes.
-            sender: the peer that sent them; empty if they were submitted here.
+            sender: the peer that sent them; empty if they were submitted here, GOSSIP if gossip brought them.
             report: ticket under which to report the results; 0 for nobody.
             now: ms.
         """
         self.agreement.candidates.offer(raws)
         actions = self._follow_up(self.agreement.bodies_came(now))
-        batch = self.admission.begin(raws, local=not sender, forward=not sender or self._passes_on(sender))
-        submitted = _Submitted(batch, report, sender)
+        heard = sender == GOSSIP
+        forward = heard or not sender or self._passes_on(sender)
+        batch = self.admission.begin(raws, local=not sender, forward=forward, heard=heard)
+        submitted = _Submitted(batch, report, PeerId(b"") if heard else sender)
         if not batch.pending:
             return actions + self._entered(submitted, (), now)
         ticket = next(self._tickets)
@@ -266,7 +280,9 @@ class Core:
         return []
 
     def _relay(self) -> list[Action]:
-        return [SendAll(Channel.TRANSACTIONS, frame) for frame in self.admission.take_outbox()]
+        actions: list[Action] = [SendAll(Channel.TRANSACTIONS, frame) for frame in self.admission.take_outbox()]
+        actions += [SendAll(Channel.TRANSACTIONS, frame, heard=True) for frame in self.admission.take_heard()]
+        return actions
 
     # ---- bodies of proposals
 
@@ -407,7 +423,7 @@ class Core:
         stuck = step == self._last_look and step.name != RoundStep.UNSTARTED.value
         self._last_look = step
         actions: list[Action] = list(self._timer(Tick.STATUS, STATUS_EVERY))
-        if stuck or self._looks % HEARTBEAT == 0:
+        if self._hearsay.unanswered(self.chain.height) or stuck or self._looks % HEARTBEAT == 0:
             actions.append(SendAll(Channel.CONSENSUS, self._status_frame()))
         return actions
 
@@ -444,7 +460,8 @@ class Core:
 
     def _peer_ahead(self) -> list[Action]:
         """Somebody is ahead of us: one block may be on its way to us, more are asked for at once."""
-        if self.catch_up.best > self.chain.height + 1 or self.catch_up.active:
+        asked_for = self._hearsay.expects(self.chain.height)
+        if self.catch_up.best > self.chain.height + 1 or self.catch_up.active or asked_for:
             return self._request_blocks()
         return self._timer(Tick.BEHIND, BEHIND_AFTER)
 

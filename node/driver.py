@@ -20,6 +20,7 @@ from consensus.effects import Signer, SignProposal, SignVote, Verifier
 from consensus.types import Evidence
 from crypto.errors import Reason, Refused
 from node.actions import (
+    Accuse,
     Action,
     Ask,
     Disconnect,
@@ -34,7 +35,7 @@ from node.actions import (
     Timer,
     Verify,
 )
-from node.admission import SLICE
+from node.admission import GOSSIP, SLICE
 from node.events import EventFeed
 from node.logic import NodeLogic
 from node.signatures import verdicts
@@ -50,6 +51,7 @@ from p2p.network import (
 )
 from p2p.wire import EvidenceMessage, batch_codec
 from state.encoding import encode
+from state.types import Height
 
 Event = Callable[[int], list[Action]]
 """Something for the core, given the time in ms."""
@@ -151,6 +153,17 @@ class Driver:
         """Hand evidence to the core as if a peer had told it; nobody is let go of if it proves nothing."""
         self._post(partial(self._core.consensus_frame, PeerId(b""), encode(EvidenceMessage(evidence))))
 
+    async def hear_transactions(self, raws: Sequence[bytes]) -> None:
+        """Hand over transactions that gossip brought, waiting for room."""
+        while len(self._slow) >= MAX_SLICES:
+            await self._room.park()
+        for start in range(0, len(raws), SLICE):
+            self._post_slow(partial(self._core.transactions, raws[start : start + SLICE], GOSSIP, 0))
+
+    def hear_block(self, height: Height) -> None:
+        """Gossip says that a node has the block of this height."""
+        self._post(partial(self._core.announced, height))
+
     # ---- the loop
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -205,8 +218,10 @@ class Driver:
             match action:
                 case Send(peer_id, channel, payload):
                     self._network.send(peer_id, channel, payload)
-                case SendAll(channel, payload):
-                    self._network.broadcast(channel, payload)
+                case SendAll(channel, payload, heard):
+                    self._network.broadcast(channel, payload, heard=heard)
+                case Accuse(evidence, consensus_key):
+                    self._network.accuse(evidence, consensus_key)
                 case StartTimer(timer, delay):
                     heappush(self._timers, (trio.current_time() + delay / 1000, next(self._order), timer))
                 case Sign(task, message):

@@ -9,6 +9,7 @@ from node.actions import Action, Timer
 from node.chain import Chain
 from node.core import Core
 from p2p.network import PeerId
+from state.types import Height
 
 
 class NodeLogic(Protocol):
@@ -40,6 +41,10 @@ class NodeLogic(Protocol):
 
     def misbehaved(self, peer_id: PeerId, refused: Refused, now: int) -> list[Action]:
         """A peer sent something that does not even decode."""
+        ...
+
+    def announced(self, height: Height, now: int) -> list[Action]:
+        """Gossip says that a node has the block of this height."""
         ...
 
     def transactions(self, raws: Sequence[bytes], sender: PeerId, report: int, now: int) -> list[Action]:

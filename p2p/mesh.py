@@ -10,12 +10,13 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 import trio
 
+from consensus.types import Evidence
 from crypto.errors import Reason, Refused
 from crypto.keys import SecretKey
 from crypto.schemes import Scheme
@@ -104,10 +105,15 @@ class Mesh:
         """See `Network`. Raises Refused(TOO_LARGE) for a payload that no frame holds."""
         return self._send(peer_id, channel, framed(payload))
 
-    def broadcast(self, channel: Channel, payload: bytes) -> int:
-        """See `Network`. Raises Refused(TOO_LARGE) for a payload that no frame holds."""
+    def broadcast(
+        self, channel: Channel, payload: bytes, *, heard: bool = False, without: Collection[PeerId] = ()
+    ) -> int:
+        """See `Network`; here nobody gossips. Raises Refused(TOO_LARGE) for a payload that no frame holds."""
         frame = framed(payload)
-        return sum(self._send(peer_id, channel, frame) for peer_id in self._live)
+        return sum(self._send(peer_id, channel, frame) for peer_id in self._live if peer_id not in without)
+
+    def accuse(self, evidence: Evidence, consensus_key: bytes) -> None:
+        """See `Network`."""
 
     def request(self, peer_id: PeerId, payload: bytes, timeout: float) -> AsyncIterator[bytes]:
         """See `Network`. CONNECTION_LOST for an unknown peer comes at once, all else from the iterator."""

@@ -7,6 +7,7 @@ from typing import NewType, Protocol
 
 import trio
 
+from consensus.types import Evidence
 from crypto.errors import Reason
 
 PeerId = NewType("PeerId", bytes)
@@ -165,8 +166,15 @@ class Network(Protocol):
         """Queue a frame without waiting. False (and counted) if the peer is gone or its queue is full."""
         ...
 
-    def broadcast(self, channel: Channel, payload: bytes) -> int:
-        """Queue a frame for every peer; return how many took it."""
+    def broadcast(self, channel: Channel, payload: bytes, *, heard: bool = False) -> int:
+        """Queue a frame for every peer, but if `heard` only for such as do not gossip; return how many took it.
+
+        What is for everybody on TRANSACTIONS goes by gossip to those who gossip.
+        """
+        ...
+
+    def accuse(self, evidence: Evidence, consensus_key: bytes) -> None:
+        """Tell evidence by gossip, if this node takes part in it."""
         ...
 
     def request(self, peer_id: PeerId, payload: bytes, timeout: float) -> AsyncIterator[bytes]:

@@ -28,7 +28,18 @@ from p2p.address import peer_id_of
 from p2p.network import PeerId
 from p2p.wire import TransactionBatch
 from state.encoding import Codec, Record, encode
-from state.types import BlockId, BlockIdField, ChainId, ChainIdField, Hash32, Height, HeightField, Round, RoundField, Unsigned
+from state.types import (
+    BlockId,
+    BlockIdField,
+    ChainId,
+    ChainIdField,
+    Hash32,
+    Height,
+    HeightField,
+    Round,
+    RoundField,
+    Unsigned,
+)
 
 MAX_MESSAGE: Final = 64 << 10
 """Bytes of one message."""

@@ -215,6 +215,10 @@ class Wrapper:
         """A peer sent something that does not even decode."""
         return self._out(self.inner.misbehaved(peer_id, refused, now))
 
+    def announced(self, height: Height, now: int) -> list[Action]:
+        """Gossip says that a node has the block of this height."""
+        return self._out(self.inner.announced(height, now))
+
     def transactions(self, raws: Sequence[bytes], sender: PeerId, report: int, now: int) -> list[Action]:
         """Transactions came."""
         return self._out(self.inner.transactions(raws, sender, report, now))

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from consensus.effects import Signer, SignProposal, SignVote, Verifier
 from crypto.errors import Reason, Refused
 from node.actions import (
+    Accuse,
     Action,
     Ask,
     Disconnect,
@@ -202,6 +203,8 @@ class Process:
                 self._outside.let_go(peer_id, reason, detail)
             case Publish(event):
                 self._outside.publish(event)
+            case Accuse():
+                pass  # nobody gossips here
             case Halt(refused):
                 raise refused
 

@@ -13,6 +13,7 @@ from consensus.signing import SchemeVerifier
 from consensus.types import Proposal, Vote
 from crypto.errors import Reason, Refused
 from node.actions import (
+    Accuse,
     Action,
     Ask,
     Disconnect,
@@ -256,7 +257,7 @@ class World:
                 self.halted.append(refused)
             case Disconnect(peer_id, reason, _):
                 self._disconnect(machine, peer_id, reason)
-            case Publish():
+            case Publish() | Accuse():
                 pass
 
     def _disconnect(self, machine: Machine, peer_id: PeerId, reason: Reason) -> None:
