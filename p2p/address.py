@@ -28,8 +28,8 @@ def parse_peer_address(text: str) -> PeerAddress:
     return PeerAddress(parse_peer_id(name), *parse_place(place))
 
 
-def parse_place(text: str) -> tuple[str, int]:
-    """Read `[ADDR]:PORT`.
+def parse_place(text: str, least_port: int = 1) -> tuple[str, int]:
+    """Read `[ADDR]:PORT`; with `least_port` 0, port 0 stands for any free one.
 
     Raises:
         Refused: BAD_CONFIG.
@@ -42,7 +42,7 @@ def parse_place(text: str) -> tuple[str, int]:
         ipaddress.IPv6Address(host)
     except ValueError:
         raise Refused(Reason.BAD_CONFIG, f"{host} is no IPv6 address") from None
-    if not 0 < port < 65536:
+    if not least_port <= port < 65536:
         raise Refused(Reason.BAD_CONFIG, f"{port} is no port")
     return host, port
 

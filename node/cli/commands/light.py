@@ -1,12 +1,10 @@
 """Ask nodes that are not trusted, and verify their answers here."""
 
-import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import trio
 import typer
 
 from consensus.signing import SchemeVerifier
@@ -17,6 +15,7 @@ from node.amounts import asset_of, format_amount, parse_outpoint
 from node.api import methods, shapes
 from node.api.text import LATEST
 from node.cli.accounts import address_named
+from node.cli.running import run, serve_until_told
 from node.cli.session import Session, command, option, plain
 from node.cli.trust import FOLDER, TRUST_OPTIONS, clock, opened, root_of
 from node.home import write_file
@@ -73,15 +72,11 @@ def _serve(
 ) -> None:
     serving = function(session, **values)
 
-    async def run() -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async with opened(session, shared, keep=True) as answers, trio.open_nursery() as nursery:
-                nursery.start_soon(serve_light, answers, serving.port, serving.every)
-                async for _ in signals:
-                    break
-                nursery.cancel_scope.cancel()
+    async def serve() -> None:
+        async with opened(session, shared, keep=True) as answers:
+            await serve_light(answers, serving.port, serving.every)
 
-    _run(run)
+    serve_until_told(serve)
 
 
 @command(app, "start", TRUST_OPTIONS, _serve)
@@ -138,11 +133,11 @@ def _query(
 ) -> None:
     ask = function(session, **values)
 
-    async def run() -> None:
+    async def answer() -> None:
         async with opened(session, shared, keep=False) as answers:
             await _answer(session, shared, answers, ask)
 
-    _run(run)
+    run(answer)
 
 
 async def _answer(
@@ -189,20 +184,6 @@ def _load(path: Path) -> LightAnswer:
             return answer_codec.decode(file.read(MAX_ANSWER + 1))
     except OSError as error:
         raise Refused(Reason.BAD_ARGUMENT, f"{path} cannot be read: {error.strerror}") from None
-
-
-def _run(main: Callable[[], Any]) -> None:
-    """Run under trio; a refusal comes out as itself."""
-    try:
-        trio.run(main)
-    except BaseExceptionGroup as group:
-        refusals = group.subgroup(Refused)
-        if refusals is None:
-            raise
-        found: BaseException = refusals
-        while isinstance(found, BaseExceptionGroup):
-            found = found.exceptions[0]
-        raise found from None
 
 
 def _show(session: Session, ask: methods.Ask[Any], outcome: Outcome, verified: Verified, root: Root) -> None:
