@@ -21,6 +21,7 @@ from testnet.byzantine.behaviours import check_names
 from testnet.create import PLAIN, PROVING, WALLET_PASSWORD, WALLETS, create_network
 from testnet.forge import Forged, Plan
 from testnet.forge import forge as run_forge
+from testnet.lab.cli import add_commands
 from testnet.load import LoadReport, run_load
 from testnet.network import LocalNetwork, exists
 from testnet.plotting import make_plots, missing_plots
@@ -33,6 +34,7 @@ REFRESH: Final = 1.0
 """Seconds between two looks of the live table."""
 
 app = typer.Typer(help="Run a network of real nodes on this machine.", no_args_is_help=True, add_completion=False)
+add_commands(app)
 HomeOption = Annotated[Path, typer.Option("--home", help="The testnet's folder.")]
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="node2, or 2.")]
 _console = make_console()

@@ -13,13 +13,16 @@ import msgspec
 
 from crypto.errors import Reason, Refused
 from node.home import write_file
+from state.version import PROTOCOL_VERSION
 from testnet.processes import ProcessId
 
 VERSION: Final = 1
 
 
 class Member(msgspec.Struct, frozen=True):
-    """One node. `process` is the last one started, or None; `behaviours` are how it lies, see testnet.byzantine."""
+    """One node. `process` is the last one started, or None; `behaviours` are how it lies, see testnet.byzantine.
+    `release` is the newest protocol version that its program knows, see testnet.lab.release.
+    """
 
     name: str
     peer_id: str
@@ -28,6 +31,7 @@ class Member(msgspec.Struct, frozen=True):
     metrics_port: int
     process: ProcessId | None = None
     behaviours: tuple[str, ...] = ()
+    release: int = PROTOCOL_VERSION
 
     @property
     def url(self) -> str:

@@ -11,6 +11,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from crypto.errors import Reason, Refused
+from state.version import PROTOCOL_VERSION
 from testnet.manifest import Manifest, Member, load_manifest, manifest_path, save_manifest
 from testnet.processes import is_running, last_line, spawn, stop
 
@@ -59,20 +60,31 @@ class LocalNetwork:
         """Return whether the process that was started for a node lives."""
         return member.process is not None and is_running(member.process)
 
-    def start(self, name: str) -> Member:
-        """Start a node unless it runs; return it with its process. It is not ready yet."""
+    def start(self, name: str, *options: str) -> Member:
+        """Start a node unless it runs; return it with its process. It is not ready yet.
+
+        Args:
+            name: of the node.
+            options: of `nexus start`; a liar and a program of another release have none.
+        """
         member = self.member(name)
         if self.is_running(member):
             return member
-        command = [sys.executable, "-m", "node.cli.main", "start", "--home", str(self.home(member))]
+        command = [sys.executable, "-m", "node.cli.main", "start", "--home", str(self.home(member)), *options]
+        if member.release != PROTOCOL_VERSION:
+            command = [sys.executable, "-m", "testnet.lab.release", str(self.home(member)), str(member.release)]
         if member.behaviours:
             command = [sys.executable, "-m", "testnet.byzantine", str(self.home(member)), *member.behaviours]
-        process = spawn(command, self.log(member), _environment())
+        process = spawn(command, self.log(member), clean_environment())
         return self._update(replace(member, process=process))
 
     def let_lie(self, name: str, *behaviours: str) -> Member:
         """Have a node lie from its next start on; without behaviours, be honest again."""
         return self._update(replace(self.member(name), behaviours=behaviours))
+
+    def install(self, name: str, release: int) -> Member:
+        """Have a node run the program of another release from its next start on."""
+        return self._update(replace(self.member(name), release=release))
 
     def stop(self, name: str, number: signal.Signals = signal.SIGTERM) -> Member:
         """Signal a node and wait until it is gone.
@@ -131,7 +143,7 @@ def exists(root: Path) -> bool:
     return manifest_path(root).exists()
 
 
-def _environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """Return our environment without settings for a node: a testnet's nodes each have their own."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("NEXUS_")}
     return {key: value for key, value in kept.items() if key not in ("RPC_SERVER_PORT", "TELEMETRY_PORT")}
