@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from apps.exempt import exemption, needs_where
 from apps.gas import intrinsic_gas
+from apps.hidden import ProofTask, task_of
 from apps.registry import MESSAGES
 from apps.token.messages import Withdraw
 from apps.transfer import check_transfer
@@ -34,6 +35,7 @@ class Admission(NamedTuple):
         next_nonce: of a call, the nonce that the state expects of its sender; 0 for a transfer.
         free: names validator and message of an exempt call, of which one may wait at a time; else empty.
         withdrawn: the sender's coins that a call turns into balance, each once.
+        proofs: what is to be verified besides the signatures; None if the transaction has no proofs.
     """
 
     gas: int
@@ -41,10 +43,11 @@ class Admission(NamedTuple):
     next_nonce: int
     free: bytes
     withdrawn: tuple[OutPoint, ...]
+    proofs: ProofTask | None = None
 
 
 def check_for_admission(decoded: Decoded, view: View, pending_fees: int = 0) -> Admission:
-    """Check everything but the signatures.
+    """Check everything but the signatures and the zero-knowledge proofs.
 
     Args:
         decoded: the transaction.
@@ -52,8 +55,8 @@ def check_for_admission(decoded: Decoded, view: View, pending_fees: int = 0) -> 
         pending_fees: fees of other pending calls by the same sender, which its balance has to cover too.
 
     Raises:
-        Refused: any reason of validity but NONCE_TOO_HIGH and BAD_SIGNATURE; UNKNOWN_MESSAGE, MALFORMED,
-            NOT_CANONICAL or OUT_OF_GAS for a call that would fail for its form, whatever the state.
+        Refused: any reason of validity but NONCE_TOO_HIGH, BAD_SIGNATURE and those of proofs; UNKNOWN_MESSAGE,
+            MALFORMED, NOT_CANONICAL or OUT_OF_GAS for a call that would fail for its form, whatever the state.
     """
     stateless_check(decoded, view.chain_id, view.params, view.version)
     keys = resolve_keys(decoded, view.reader)
@@ -63,8 +66,11 @@ def check_for_admission(decoded: Decoded, view: View, pending_fees: int = 0) -> 
     payers: set[Address] = set()
     expected = 0
     coins: tuple[OutPoint, ...] = ()
+    proofs: ProofTask | None = None
     if isinstance(payload, Transfer):
-        payers = {found.output.owner for found in check_transfer(payload, decoded, view)}
+        spending = check_transfer(payload, decoded, view)
+        payers = {found.output.owner for found in spending.spent}
+        proofs = task_of(decoded, spending.movement)
     elif isinstance(payload, Call):
         expected = nonce(view.reader, payload.sender)
         if payload.nonce < expected:
@@ -74,7 +80,7 @@ def check_for_admission(decoded: Decoded, view: View, pending_fees: int = 0) -> 
         payers, coins = {payload.sender}, withdrawn(payload, view.reader)
     if exempt is None and needs_where(decoded):
         check_where(payers, decoded.body.sponsor, view)
-    return Admission(gas, keys, expected, b"" if exempt is None else exempt.key, coins)
+    return Admission(gas, keys, expected, b"" if exempt is None else exempt.key, coins, proofs)
 
 
 def withdrawn(call: Call, reader: Reader) -> tuple[OutPoint, ...]:

@@ -13,12 +13,14 @@ from apps.chain.records import fee_pool, params, set_fee_pool
 from apps.chain.upgrade import version_at
 from apps.exempt import Exemption, exemption, needs_where
 from apps.gas import BLOCK_ROOM, intrinsic_gas
+from apps.hidden import ProofCheck, ProofTask, proofs_hold, task_of
 from apps.module import BlockDraft, Context, GasMeter
 from apps.proofs.load import retarget
 from apps.proofs.records import demands, use_free
 from apps.receipts import receipts_root
 from apps.registry import MESSAGES, MODULES
-from apps.transfer import SpentOutput, apply_transfer, check_transfer
+from apps.supply import check_changes
+from apps.transfer import Spending, apply_transfer, check_transfer
 from apps.validity import SignatureCheck, View, check_call, check_common, check_where, resolve_keys, stateless_check
 from crypto.errors import Reason, Refused
 from state.changes import Overlay, Reader
@@ -64,8 +66,13 @@ class _Checked(NamedTuple):
     decoded: Decoded
     keys: tuple[bytes, ...]
     gas_wanted: int
-    spent: list[SpentOutput]
+    spending: Spending | None
     exemption: Exemption | None
+
+    @property
+    def proofs(self) -> ProofTask | None:
+        """The proofs that it stands on, not verified yet."""
+        return None if self.spending is None else task_of(self.decoded, self.spending.movement)
 
 
 class _Outcome(NamedTuple):
@@ -96,21 +103,22 @@ class _Execution:
         self.receipts: list[Receipt] = []
         self.touched: list[tuple[Address, ...]] = []
         self.events: list[Event] = []
+        self.turned = False  # the turnstile moved
         for module in MODULES:
             module.begin_block(self.state, draft, self.events)
 
     def check(self, decoded: Decoded) -> _Checked:
-        """Check that the transaction may come next. Changes nothing. Raises Refused."""
+        """Check that the transaction may come next, its proofs aside. Changes nothing. Raises Refused."""
         stateless_check(decoded, self.draft.chain_id, self.params, self.view.version)
         keys = resolve_keys(decoded, self.state)
         exempt = exemption(decoded, self.view)
         gas_wanted = check_common(decoded, keys, self.view, exempt=exempt is not None)
         payload = decoded.body.payload
-        spent: list[SpentOutput] = []
+        spending: Spending | None = None
         payers: set[Address] = set()
         if isinstance(payload, Transfer):
-            spent = check_transfer(payload, decoded, self.view)
-            payers = {found.output.owner for found in spent}
+            spending = check_transfer(payload, decoded, self.view)
+            payers = {found.output.owner for found in spending.spent}
         elif isinstance(payload, Call):
             check_call(payload, decoded.body.fee, self.state)
             payers = {payload.sender}
@@ -118,7 +126,7 @@ class _Execution:
             check_where(payers, decoded.body.sponsor, self.view)
         if not self.is_verified(decoded, keys):
             raise Refused(Reason.BAD_SIGNATURE, "a witness does not hold under the signer's current key")
-        return _Checked(decoded, keys, gas_wanted, spent, exempt)
+        return _Checked(decoded, keys, gas_wanted, spending, exempt)
 
     def check_room(self, decoded: Decoded, gas_wanted: int) -> None:
         """Check the caps of a block. Raises Refused(TOO_LARGE)."""
@@ -131,12 +139,13 @@ class _Execution:
 
     def apply(self, checked: _Checked) -> None:
         """Run a transaction that `check` passed, and write its receipt."""
-        decoded, keys, gas_wanted, spent, exempt = checked
+        decoded, keys, gas_wanted, spending, exempt = checked
         body = decoded.body
         self._register_keys(decoded, keys)
-        if isinstance(body.payload, Transfer):
-            events = tuple(apply_transfer(body.payload, decoded, spent, self.state))
-            touched = {found.output.owner for found in spent}
+        if isinstance(body.payload, Transfer) and spending is not None:
+            events = tuple(apply_transfer(body.payload, decoded, spending, self.state))
+            touched = {found.output.owner for found in spending.spent}
+            self.turned = self.turned or bool(spending.movement.flows)
             touched.update([output.owner for output in body.payload.outputs])
             outcome = _Outcome(gas_wanted, events, touched, "", "")
         elif isinstance(body.payload, Call):
@@ -177,9 +186,10 @@ class _Execution:
         for module in MODULES:
             module.end_block(self.state, self.draft, self.events)
         receipts = tuple(self.receipts)
-        return BlockResult(
-            self.state.changes(), receipts, receipts_root(receipts), tuple(self.events), tuple(self.touched)
-        )
+        changes = self.state.changes()
+        if self.turned:
+            check_changes(changes)
+        return BlockResult(changes, receipts, receipts_root(receipts), tuple(self.events), tuple(self.touched))
 
 
 def run_call(state: Overlay, draft: BlockDraft, call: Call, decoded: Decoded, keys: tuple[bytes, ...]) -> _Outcome:
@@ -213,7 +223,8 @@ def _run_message(context: Context, name: str, value: bytes) -> None:
 
 
 def execute_block(
-    reader: Reader, draft: BlockDraft, transactions: Sequence[Decoded], is_verified: SignatureCheck
+    reader: Reader, draft: BlockDraft, transactions: Sequence[Decoded], is_verified: SignatureCheck,
+    find_faults: ProofCheck = proofs_hold,
 ) -> BlockResult:
     """Execute a block on the state after its predecessor.
 
@@ -224,6 +235,7 @@ def execute_block(
         draft: the block without its transactions.
         transactions: in block order.
         is_verified: tells whether a transaction's witnesses hold under the keys that are current at its place.
+        find_faults: verifies the zero-knowledge proofs of the whole block in one batch, once all else holds.
 
     Raises:
         InvalidTransaction: a Refused with the index of the first invalid transaction; any reason of validity, or
@@ -231,13 +243,20 @@ def execute_block(
         Refused: BAD_EVIDENCE, UNKNOWN_VALIDATOR for one of its accusations.
     """
     execution = _Execution(reader, draft, is_verified)
+    places: list[int] = []
+    tasks: list[ProofTask] = []
     for index, decoded in enumerate(transactions):
         try:
             checked = execution.check(decoded)
             execution.check_room(decoded, checked.gas_wanted)
         except Refused as refused:
             raise InvalidTransaction(index, refused) from None
+        if checked.proofs is not None:
+            places.append(index)
+            tasks.append(checked.proofs)
         execution.apply(checked)
+    for fault in find_faults(tasks) if tasks else ():
+        raise InvalidTransaction(places[fault.place], fault.refused)
     return execution.finish()
 
 
@@ -250,6 +269,7 @@ def select_transactions(
     max_bytes: int,
     max_gas: int,
     max_count: int = MAX_TRANSACTIONS,
+    find_faults: ProofCheck = proofs_hold,
 ) -> Selection:
     """Fill a block: take candidates in the given order, leave out what is invalid now, stop when it is full.
 
@@ -261,6 +281,7 @@ def select_transactions(
         max_bytes: cap on wire bytes, besides the chain's own.
         max_gas: cap on gas wanted, besides the chain's own.
         max_count: cap on transactions, besides MAX_TRANSACTIONS.
+        find_faults: verifies zero-knowledge proofs; it should know those of transactions that waited in the mempool.
 
     Raises:
         Refused: BAD_EVIDENCE, UNKNOWN_VALIDATOR for one of its accusations.
@@ -277,6 +298,9 @@ def select_transactions(
             break
         try:
             checked = execution.check(decoded)
+            if checked.proofs is not None:
+                for fault in find_faults((checked.proofs,)):
+                    raise fault.refused
         except Refused as refused:
             skipped.append(Skipped(decoded, refused))
             continue
@@ -288,10 +312,11 @@ def select_transactions(
 
 
 def simulate(reader: Reader, draft: BlockDraft, decoded: Decoded) -> Receipt:
-    """Return the receipt that a transaction would get alone in this block; its signatures may be empty or wrong.
+    """Return the receipt that a transaction would get alone in this block; its signatures may be empty or wrong, and
+    its zero-knowledge proofs too.
 
     Raises:
-        Refused: any reason of validity but BAD_SIGNATURE.
+        Refused: any reason of validity but BAD_SIGNATURE and those of proofs.
     """
     execution = _Execution(reader, draft, lambda _decoded, _keys: True)
     execution.apply(execution.check(decoded))

@@ -9,8 +9,9 @@ before it runs.
 from collections.abc import Sequence
 from typing import Final
 
+from crypto.confidential import padded
 from crypto.schemes import Scheme, signature_count
-from state.transaction import Call, Payload, Transfer
+from state.transaction import Call, HiddenCoin, Payload, Transfer
 
 TRANSACTION: Final = 100
 """Decoding, hashing, anchor, nonce, receipt."""
@@ -22,6 +23,12 @@ INPUT: Final = 50
 """Each output spent: one look-up, one record less."""
 OUTPUT: Final = 100
 """Each output made: one record more."""
+EXCESS: Final = 500
+"""Each asset with hidden coins: one signature under its excess."""
+RANGE_PROOF: Final = 2_000
+"""Each range proof, whatever it is over."""
+COMMITMENT: Final = 4_000
+"""Each new hidden coin, rounded up to a power of two: more than libsodium takes in a batch, twice the kernel alone."""
 RECORD: Final = 100
 """Each record that a message reads and writes."""
 BLOCK_ROOM: Final = TRANSACTION
@@ -36,23 +43,30 @@ def signatures_gas(keys: Sequence[bytes]) -> int:
     return SIGNATURE * count
 
 
-def intrinsic_gas(payload: Payload, size: int, keys: Sequence[bytes]) -> int:
+def intrinsic_gas(payload: Payload, size: int, keys: Sequence[bytes], excesses: int = 0) -> int:
     """Return the gas that a transaction uses before any message runs.
 
     Args:
         payload: what it does.
         size: its wire bytes.
         keys: the public keys of its signers.
+        excesses: signatures under excesses that it carries: one for each asset with hidden coins.
 
     Raises:
         Refused: BAD_KEY.
     """
     gas = TRANSACTION + BYTE * size + signatures_gas(keys)
     if isinstance(payload, Transfer):
-        return gas + INPUT * len(payload.inputs) + OUTPUT * len(payload.outputs)
+        return gas + INPUT * len(payload.inputs) + OUTPUT * len(payload.outputs) + proofs_gas(payload, excesses)
     return gas
 
 
-def gas_wanted(payload: Payload, size: int, keys: Sequence[bytes]) -> int:
+def proofs_gas(transfer: Transfer, excesses: int) -> int:
+    """Return the gas of verifying a transfer's proofs, with so many signatures under excesses."""
+    made = sum(isinstance(output, HiddenCoin) for output in transfer.outputs)
+    return EXCESS * excesses + (RANGE_PROOF + COMMITMENT * padded(made) if made else 0)
+
+
+def gas_wanted(payload: Payload, size: int, keys: Sequence[bytes], excesses: int = 0) -> int:
     """Return the gas that the fee is charged for. Raises Refused(BAD_KEY)."""
-    return payload.gas_wanted if isinstance(payload, Call) else intrinsic_gas(payload, size, keys)
+    return payload.gas_wanted if isinstance(payload, Call) else intrinsic_gas(payload, size, keys, excesses)

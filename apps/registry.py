@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from apps.auth import MODULE as AUTH
 from apps.chain import MODULE as CHAIN
+from apps.confidential import MODULE as CONFIDENTIAL
 from apps.module import MessageKind, Module, Query
 from apps.proofs import MODULE as PROOFS
 from apps.slashing import MODULE as SLASHING
@@ -13,7 +14,7 @@ from apps.token import MODULE as TOKEN
 from crypto.errors import Reason, Refused
 from state.changes import Reader
 
-MODULES: Final[tuple[Module, ...]] = (CHAIN, AUTH, TOKEN, PROOFS, STAKING, SLASHING)
+MODULES: Final[tuple[Module, ...]] = (CHAIN, AUTH, TOKEN, CONFIDENTIAL, PROOFS, STAKING, SLASHING)
 """In the order in which their block hooks run."""
 
 

@@ -3,6 +3,7 @@
 - Coin: its owner spends it. For each asset the coins spent equal the coins made; of the native token the coins spent
   exceed the coins made by exactly the fee. Coins of an asset for which their owner is frozen stay where they are;
   coins may be *sent* to a frozen account.
+- HiddenCoin: as Coin, but only proofs show that its amounts balance (`apps/hidden.py`).
 - Memo and State: their owner spends them within their time bounds if their script is NO_SCRIPT. With a script they
   can be made, and wait for the transactions that run scripts.
 - State: one with nonce 0 begins. One with a higher nonce succeeds a State that the same transaction spends, of the
@@ -12,14 +13,15 @@
 from collections import Counter
 from typing import NamedTuple
 
+from apps.hidden import Movement, movement, turn
 from apps.validity import View, check_signers
 from crypto.errors import Reason, Refused
 from state.changes import Overlay, Reader
 from state.ledger import is_frozen
 from state.receipt import Event
 from state.records import asset_text, decode_output, encode_output, output_key
-from state.transaction import NO_SCRIPT, Coin, Decoded, Memo, OutPoint, Output, State, Transfer
-from state.types import NATIVE, Address, AssetId, Height
+from state.transaction import NO_SCRIPT, Coin, Decoded, HiddenCoin, Memo, OutPoint, Output, State, Transfer
+from state.types import Address, Height
 
 
 class SpentOutput(NamedTuple):
@@ -28,6 +30,13 @@ class SpentOutput(NamedTuple):
     key: bytes
     outpoint: OutPoint
     output: Output
+
+
+class Spending(NamedTuple):
+    """A transfer that may come next: what it spends, and what it moves."""
+
+    spent: list[SpentOutput]
+    movement: Movement
 
 
 def find_inputs(transfer: Transfer, reader: Reader) -> list[SpentOutput]:
@@ -44,39 +53,26 @@ def find_inputs(transfer: Transfer, reader: Reader) -> list[SpentOutput]:
     return found
 
 
-def check_transfer(transfer: Transfer, decoded: Decoded, view: View) -> list[SpentOutput]:
-    """Check inputs, owners, signers, balances and outputs; return what is spent.
+def check_transfer(transfer: Transfer, decoded: Decoded, view: View) -> Spending:
+    """Check inputs, owners, signers, public sums and outputs; return what is spent. Proofs are only counted.
 
     Raises:
         Refused: OUTPUT_NOT_FOUND, MISSING_SIGNATURE, SURPLUS_SIGNATURE, FROZEN, TOO_EARLY, TOO_LATE,
-            OUTPUT_TYPE_NOT_ALLOWED, BAD_STATE_NONCE, UNBALANCED.
+            OUTPUT_TYPE_NOT_ALLOWED, BAD_STATE_NONCE, UNBALANCED; UNKNOWN_ASSET, MISSING_PROOF, SURPLUS_PROOF or
+            TURNSTILE_OVERDRAWN with hidden coins.
     """
     spent = find_inputs(transfer, view.reader)
     check_signers(sorted({found.output.owner for found in spent}), decoded)
-    surplus: dict[AssetId, int] = {}
-    plain = True
-    for found in spent:
-        output = found.output
-        if isinstance(output, Coin):
-            surplus[output.asset] = surplus.get(output.asset, 0) + output.amount
+    outputs = [found.output for found in spent]
+    for output in outputs:
+        if isinstance(output, Coin | HiddenCoin):
             if output.asset and is_frozen(view.reader, output.owner, output.asset):
                 raise Refused(Reason.FROZEN, f"{output.owner.hex()} is frozen for {asset_text(output.asset)}")
         else:
             check_bounds(output, view.height)
-            plain = False
-    for output in transfer.outputs:
-        if isinstance(output, Coin):
-            surplus[output.asset] = surplus.get(output.asset, 0) - output.amount
-        else:
-            plain = False
-    surplus[NATIVE] = surplus.get(NATIVE, 0) - decoded.body.fee
-    for asset, rest in surplus.items():
-        if rest:
-            more = "more" if rest > 0 else "less"
-            raise Refused(Reason.UNBALANCED, f"the inputs hold {abs(rest)} {asset_text(asset)} {more} than needed")
-    if not plain:
-        check_states([found.output for found in spent], transfer.outputs)
-    return spent
+    moved = movement(transfer, decoded, outputs, view.reader)
+    check_states(outputs, transfer.outputs)
+    return Spending(spent, moved)
 
 
 def check_bounds(output: Memo | State, height: Height) -> None:
@@ -106,10 +102,11 @@ def check_states(spent: list[Output], made: tuple[Output, ...]) -> None:
             open_places[place] -= 1
 
 
-def apply_transfer(transfer: Transfer, decoded: Decoded, spent: list[SpentOutput], state: Overlay) -> list[Event]:
+def apply_transfer(transfer: Transfer, decoded: Decoded, spending: Spending, state: Overlay) -> list[Event]:
     """Write what `check_transfer` allowed; return its events: first what is spent, then what is made."""
     events = []
-    for key, outpoint, output in spent:
+    turn(spending.movement.flows, state)
+    for key, outpoint, output in spending.spent:
         state.delete(key)
         events.append(spent_event(outpoint, output))
     txid = decoded.txid
@@ -134,6 +131,10 @@ def _described(output: Output) -> tuple[tuple[str, str], ...]:
     if isinstance(output, Coin):
         asset = asset_text(output.asset) if output.asset else "unxs"
         return ("type", "coin"), ("owner", owner), ("asset", asset), ("amount", str(output.amount))
+    if isinstance(output, HiddenCoin):
+        asset = asset_text(output.asset) if output.asset else "unxs"
+        commitment = output.commitment.hex()
+        return ("type", "hidden"), ("owner", owner), ("asset", asset), ("commitment", commitment)
     if isinstance(output, State):
         return ("type", "state"), ("owner", owner), ("nonce", str(output.nonce))
     return ("type", "memo"), ("owner", owner)

@@ -17,8 +17,10 @@ from itertools import pairwise
 from apps.chain.records import Anchor, anchor
 from apps.chain.upgrade import version_at
 from apps.gas import gas_wanted, intrinsic_gas
+from apps.hidden import check_proof_form
 from apps.proofs.records import Demands, demands, has_space
 from crypto.errors import Reason, Refused
+from crypto.ristretto import IDENTITY
 from crypto.schemes import address_of, check_public_key, verify
 from crypto.work import meets
 from state.changes import Reader
@@ -29,6 +31,7 @@ from state.transaction import (
     Call,
     Coin,
     Decoded,
+    HiddenCoin,
     Output,
     Script,
     Transfer,
@@ -99,7 +102,8 @@ def stateless_check(decoded: Decoded, chain_id: ChainId, params: ChainParams, ve
 
     Raises:
         Refused: WRONG_VERSION, WRONG_CHAIN, SCRIPT_NOT_SUPPORTED, SURPLUS_SIGNATURE, MISSING_SIGNATURE,
-            TOO_LARGE, DUPLICATE_INPUT, AMOUNT_OUT_OF_RANGE, UNKNOWN_ASSET, BAD_ARGUMENT.
+            TOO_LARGE, DUPLICATE_INPUT, AMOUNT_OUT_OF_RANGE, UNKNOWN_ASSET, BAD_ARGUMENT; MISSING_PROOF,
+            SURPLUS_PROOF or MALFORMED for proofs.
     """
     body = decoded.body
     if body.version != version:
@@ -119,21 +123,36 @@ def stateless_check(decoded: Decoded, chain_id: ChainId, params: ChainParams, ve
             raise Refused(Reason.DUPLICATE_INPUT, "an output is spent twice")
         for output in payload.outputs:
             check_output_form(output)
+        check_proof_form(decoded)
     else:
         check_signers((payload.sender,), decoded)
         if payload.gas_wanted > params.max_block_gas:
             raise Refused(Reason.TOO_LARGE, f"gas wanted {payload.gas_wanted}, a block has {params.max_block_gas}")
+        check_proof_form(decoded)
 
 
 def check_output_form(output: Output) -> None:
-    """Check one new output by itself. Raises Refused(AMOUNT_OUT_OF_RANGE | UNKNOWN_ASSET | BAD_ARGUMENT)."""
+    """Check one new output by itself.
+
+    Raises:
+        Refused: AMOUNT_OUT_OF_RANGE, UNKNOWN_ASSET, BAD_POINT, BAD_ARGUMENT.
+    """
     if isinstance(output, Coin):
         if not 0 < output.amount <= MAX_AMOUNT:
             raise Refused(Reason.AMOUNT_OUT_OF_RANGE, f"a coin holds 1 to {MAX_AMOUNT}")
-        if len(output.asset) not in (0, HASH_SIZE):
-            raise Refused(Reason.UNKNOWN_ASSET, f"an asset id has {HASH_SIZE} bytes, or none for the native token")
+        check_asset_form(output.asset)
+    elif isinstance(output, HiddenCoin):
+        check_asset_form(output.asset)
+        if output.commitment == IDENTITY:
+            raise Refused(Reason.BAD_POINT, "a commitment is the identity")
     elif output.not_before > output.not_after:
         raise Refused(Reason.BAD_ARGUMENT, "the time bounds of an output are in the wrong order")
+
+
+def check_asset_form(asset: bytes) -> None:
+    """Check the length of an asset id. Raises Refused(UNKNOWN_ASSET)."""
+    if len(asset) not in (0, HASH_SIZE):
+        raise Refused(Reason.UNKNOWN_ASSET, f"an asset id has {HASH_SIZE} bytes, or none for the native token")
 
 
 # ---- who signs
@@ -205,8 +224,9 @@ def check_common(decoded: Decoded, keys: tuple[bytes, ...], view: View, *, exemp
         raise Refused(Reason.EXPIRED, f"expired at height {body.expiry}, the block is of height {view.height}")
     if body.expiry > anchored + params.expiry_window:
         raise Refused(Reason.EXPIRY_TOO_FAR, f"at most {params.expiry_window} heights after the anchor's {anchored}")
-    intrinsic = intrinsic_gas(body.payload, len(decoded.raw), keys)
-    wanted = gas_wanted(body.payload, len(decoded.raw), keys)
+    excesses = decoded.excesses
+    intrinsic = intrinsic_gas(body.payload, len(decoded.raw), keys, excesses)
+    wanted = gas_wanted(body.payload, len(decoded.raw), keys, excesses)
     if wanted < intrinsic:
         raise Refused(Reason.OUT_OF_GAS, f"gas wanted {wanted}, the transaction alone uses {intrinsic}")
     if not exempt and body.fee < wanted * params.min_gas_price:

@@ -51,6 +51,9 @@ class Label(Enum):
     TRANSCRIPT = b"nexus/transcript/1"  # protocol, context -> state of a proof's transcript
     PROOF_NONCES = b"nexus/proof-nonces/1"  # entropy, transcript, witness -> a prover's secret scalars
     BATCH_WEIGHTS = b"nexus/batch-weights/1"  # entropy, transcripts -> a verifier's random weights
+    NOTE_COPY = b"nexus/note-copy/1"  # outgoing view key, what the note is for -> key of the sender's copy
+    VIEW_KEY = b"nexus/view-key/1"  # a wallet's viewing seed, direction -> secret of a view key
+    WALLET_INDEX = b"nexus/wallet-index/1"  # incoming view key -> key that seals the wallet's index
     STOQ_AUTH = b"nexus/stoq-auth/1"
     HANDSHAKE = b"nexus/handshake/1"
     PEER_RECORD = b"nexus/peer-record/1"  # what a node says of itself -> what both its keys sign

@@ -80,17 +80,35 @@ def seal(public: bytes, info: bytes, plaintext: bytes, aad: bytes = b"") -> byte
         raise Refused(Reason.BAD_KEY, "nothing can be sealed to this public key") from None
 
 
+class Opener:
+    """Opens many payloads with one secret key, which is expanded once.
+
+    Args:
+        secret: 32 bytes.
+
+    Raises:
+        Refused: BAD_KEY if `secret` is no secret key.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._key = MLKEM768X25519PrivateKey(*_expand(secret))
+
+    def open(self, info: bytes, sealed: bytes, aad: bytes = b"") -> bytes:
+        """Return the plaintext. Raises Refused(CANNOT_OPEN) if the key, `info`, `aad` or a byte differs."""
+        try:
+            return _SUITE.decrypt(sealed, self._key, _context(info, aad))
+        except (InvalidTag, ValueError):
+            detail = "the payload was sealed to another key or context, or is damaged"
+            raise Refused(Reason.CANNOT_OPEN, detail) from None
+
+
 def open_sealed(secret: bytes, info: bytes, sealed: bytes, aad: bytes = b"") -> bytes:
     """Return the plaintext of a payload sealed to the public key of `secret`.
 
     Raises:
         Refused: BAD_KEY if `secret` is no secret key; CANNOT_OPEN if the key, `info`, `aad` or a byte differs.
     """
-    mlkem, x25519 = _expand(secret)
-    try:
-        return _SUITE.decrypt(sealed, MLKEM768X25519PrivateKey(mlkem, x25519), _context(info, aad))
-    except (InvalidTag, ValueError):
-        raise Refused(Reason.CANNOT_OPEN, "the payload was sealed to another key or context, or is damaged") from None
+    return Opener(secret).open(info, sealed, aad)
 
 
 def _context(info: bytes, aad: bytes) -> bytes:

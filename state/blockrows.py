@@ -29,7 +29,7 @@ from state.encoding import Codec, Record, encode
 from state.receipt import BlockResult, Event
 from state.records import UTXO, decode_output
 from state.store import Write
-from state.transaction import Coin, Memo, Output
+from state.transaction import Coin, HiddenCoin, Memo, Output
 from state.types import HASH_SIZE, Address, Hash32, Height, HeightField, TxId, Unsigned
 
 MAX_ROW: Final = 64 << 20
@@ -93,7 +93,7 @@ transactions_codec: Final[Codec[tuple[bytes, ...]]] = Codec(tuple[bytes, ...], M
 
 
 def _type_index(output: Output) -> int:
-    return 0 if isinstance(output, Coin) else 1 if isinstance(output, Memo) else 2
+    return 0 if isinstance(output, Coin | HiddenCoin) else 1 if isinstance(output, Memo) else 2
 
 
 def owner_key(owner: Address, outpoint: bytes) -> bytes:

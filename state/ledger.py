@@ -28,7 +28,9 @@ from state.records import (
     locks_key,
     nonce_key,
     output_key,
+    pool_key,
     public_key_key,
+    receiving_key_key,
     supply_key,
 )
 from state.transaction import OutPoint, Output
@@ -141,6 +143,29 @@ def remove_lock(state: Overlay, owner: Address, lock_id: bytes) -> Lock:
         state.delete(locks_key(owner))
     state.delete(lock_key(owner, lock_id))
     return found
+
+
+# ---- hidden coins
+
+
+def pool(reader: Reader, asset: AssetId) -> Amount:
+    """Return how much of an asset is in hidden coins: what went in less what came out."""
+    return read_number(reader, pool_key(asset))
+
+
+def set_pool(state: Overlay, asset: AssetId, amount: int) -> None:
+    """Set how much of an asset is in hidden coins."""
+    write_number(state, pool_key(asset), amount)
+
+
+def receiving_key(reader: Reader, address: Address) -> bytes | None:
+    """Return the sealing key to which notes for this account are sealed, or None if it published none."""
+    return reader.get(receiving_key_key(address))
+
+
+def set_receiving_key(state: Overlay, address: Address, key: bytes) -> None:
+    """Publish the sealing key of an account in place of the one before."""
+    state.put(receiving_key_key(address), key)
 
 
 # ---- nonces and keys

@@ -5,7 +5,7 @@ field that may be empty, the asset id (empty for the native token), always comes
 zero or empty is absent, so that the state root depends on the content alone and not on how it came about.
 
     key                                         value
-    utxo/ txid index(4, big-endian)             Coin, Memo or State
+    utxo/ txid index(4, big-endian)             Coin, Memo, State or HiddenCoin
     auth/key/ address                           current public key of the account, raw
     auth/keyowner/ address of the key           the account that the key was registered for first, raw
     auth/nonce/ address                         next nonce
@@ -16,6 +16,8 @@ zero or empty is absent, so that the state root depends on the content alone and
     token/asset/ asset                          Asset
     token/supply/ asset                         amount
     token/frozen/ address asset                 one byte, 1
+    confidential/pool/ asset                    amount in hidden coins: what went in less what came out
+    confidential/key/ address                   sealing key to which notes for this account are sealed, raw
     chain/...                                   see apps/chain
 """
 
@@ -49,6 +51,8 @@ LOCKS: Final = b"token/locks/"
 ASSET: Final = b"token/asset/"
 SUPPLY: Final = b"token/supply/"
 FROZEN: Final = b"token/frozen/"
+POOL: Final = b"confidential/pool/"
+RECEIVING_KEY: Final = b"confidential/key/"
 
 NATIVE_TEXT: Final = "unxs"
 """How the native token is named where assets are text: events and queries."""
@@ -148,6 +152,16 @@ def supply_key(asset: AssetId) -> bytes:
 def frozen_key(address: Address, asset: AssetId) -> bytes:
     """Return the key of the mark that an account is frozen for an asset."""
     return FROZEN + address + asset
+
+
+def pool_key(asset: AssetId) -> bytes:
+    """Return the key of the count of an asset's hidden coins."""
+    return POOL + asset
+
+
+def receiving_key_key(address: Address) -> bytes:
+    """Return the key of the sealing key that an account published."""
+    return RECEIVING_KEY + address
 
 
 def split_balance_key(key: bytes) -> tuple[Address, AssetId]:

@@ -1,10 +1,10 @@
 """Transactions: what is signed, what is hashed, and the checks that need no state.
 
-    transaction = [body bytes, witnesses]
+    transaction = [body bytes, witnesses, proofs]
     txid  = H("tx", body)            names outputs, receipts and look-ups
     wtxid = H("wtx", transaction)    names these very bytes: Merkle root, proposals, requests, caches
 
-Every signature covers H("tx-sign", body). See docs/protocol.md for the field tables.
+Every signature covers H("tx-sign", body), and every proof is bound to it. See docs/protocol.md for the field tables.
 """
 
 from typing import Annotated, Final
@@ -35,6 +35,16 @@ MAX_MESSAGES: Final = 16
 MAX_WITNESSES: Final = 256
 MAX_DATA: Final = 4096
 """Bytes of free data in a Memo or a State variable list."""
+MAX_HIDDEN: Final = 16
+"""Hidden coins that one transaction makes at most: one range proof covers them all."""
+MAX_EXCESSES: Final = 16
+"""Assets with hidden coins in one transaction at most."""
+MAX_RANGE_PROOF: Final = 928
+"""Bytes of a range proof over MAX_HIDDEN commitments to 64 bits (`crypto.rangeproof`)."""
+EXCESS_SIZE: Final = 64
+"""Bytes of a signature under an excess: a point, a scalar."""
+NOTE_SIZE: Final = 1296
+"""Bytes of the note of a hidden coin (`crypto.notes`): always as many, so that its length tells nothing."""
 NO_SCRIPT: Final = bytes(32)
 """Script address of an output that the signature of its owner alone spends."""
 
@@ -82,7 +92,19 @@ class State(Record, frozen=True, tag=3):
     not_after: HeightField
 
 
-Output = Coin | Memo | State
+class HiddenCoin(Record, frozen=True, tag=4):
+    """An amount of one asset that only a Pedersen commitment stands for; asset and owner are in clear.
+
+    `note` tells amount and blinding to the owner, and a copy to the sender. The chain does not read it.
+    """
+
+    asset: AssetField
+    owner: AddressField
+    commitment: Hash32
+    note: Annotated[bytes, Meta(min_length=NOTE_SIZE, max_length=NOTE_SIZE)]
+
+
+Output = Coin | Memo | State | HiddenCoin
 
 
 class Transfer(Record, frozen=True, tag=1):
@@ -143,11 +165,26 @@ class Witness(Record, frozen=True):
     signature: Annotated[bytes, Meta(max_length=48 * 1024)]
 
 
+class TransferProof(Record, frozen=True, tag=1):
+    """What a transfer with hidden coins shows.
+
+    `ranges` is one range proof over the commitments of all new hidden coins in order, empty if there are none. Of each
+    asset with hidden coins, spent or made, `excesses` has a signature under its excess, in rising order of asset.
+    """
+
+    ranges: Annotated[bytes, Meta(max_length=MAX_RANGE_PROOF)]
+    excesses: Annotated[
+        tuple[Annotated[bytes, Meta(min_length=EXCESS_SIZE, max_length=EXCESS_SIZE)], ...],
+        Meta(min_length=1, max_length=MAX_EXCESSES),
+    ]
+
+
 class Transaction(Record, frozen=True):
-    """Body bytes and witnesses, the witnesses in rising order of signer."""
+    """Body bytes, witnesses in rising order of signer, and the zero-knowledge proofs that the body needs."""
 
     body: Annotated[bytes, Meta(max_length=MAX_TRANSACTION)]
     witnesses: Annotated[tuple[Witness, ...], Meta(min_length=1, max_length=MAX_WITNESSES)]
+    proofs: Annotated[tuple[TransferProof, ...], Meta(max_length=1)] = ()
 
 
 transaction_codec: Final = Codec(Transaction, MAX_TRANSACTION)
@@ -172,6 +209,11 @@ class Decoded(Record, frozen=True):
         """Return who signed, in witness order."""
         return tuple(witness.signer for witness in self.transaction.witnesses)
 
+    @property
+    def excesses(self) -> int:
+        """Return how many signatures under excesses it carries."""
+        return sum(len(proof.excesses) for proof in self.transaction.proofs)
+
 
 def decode_transaction(raw: bytes) -> Decoded:
     """Decode wire bytes strictly, body included.
@@ -184,6 +226,6 @@ def decode_transaction(raw: bytes) -> Decoded:
     return Decoded(raw, TxId(tx_id(transaction.body)), WtxId(wtx_id(raw)), transaction, body)
 
 
-def assemble(body: Body, witnesses: tuple[Witness, ...]) -> bytes:
+def assemble(body: Body, witnesses: tuple[Witness, ...], proofs: tuple[TransferProof, ...] = ()) -> bytes:
     """Return the wire bytes of a signed transaction; witnesses are put in signer order."""
-    return encode(Transaction(encode(body), tuple(sorted(witnesses, key=lambda witness: witness.signer))))
+    return encode(Transaction(encode(body), tuple(sorted(witnesses, key=lambda witness: witness.signer)), proofs))

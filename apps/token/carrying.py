@@ -10,7 +10,7 @@ from crypto.errors import Reason, Refused
 from state.encoding import Codec
 from state.ledger import MAX_LOCKS
 from state.records import ALLOWANCE, ASSET, BALANCE, FROZEN, LOCK, LOCKS, SUPPLY, UTXO, Asset, Lock
-from state.transaction import Coin, Output
+from state.transaction import Coin, HiddenCoin, Output
 from state.types import HASH_SIZE
 
 _output_codec: Final[Codec[Output]] = Codec(Output)  # type: ignore[arg-type]
@@ -27,6 +27,8 @@ def _rebase_output(output: Output, height: int) -> Output:
     if isinstance(output, Coin):
         if not output.amount:
             raise Refused(Reason.AMOUNT_OUT_OF_RANGE, "a coin holds at least 1")
+        return output
+    if isinstance(output, HiddenCoin):
         return output
     return replace(
         output, not_before=rebased(output.not_before, height), not_after=rebased(output.not_after, height)

@@ -6,6 +6,7 @@ import pytest
 
 from apps.auth.messages import RotateKey, rotation_digest
 from apps.chain.messages import PlanUpgrade, WithdrawUpgrade
+from apps.confidential.messages import Publish
 from apps.proofs import messages as proofs
 from apps.registry import MESSAGES, answer_query
 from apps.slashing.messages import Unjail
@@ -15,6 +16,7 @@ from apps.token.messages import Transfer as Pay
 from apps.validity import signatures_hold
 from crypto.address import encode_address
 from crypto.errors import Reason, Refused
+from crypto.hpke import sealing_key_from_seed
 from crypto.keys import SecretKey
 from crypto.schemes import Scheme, address_of, multisig_public_key, multisig_signature
 from state import ledger
@@ -118,6 +120,7 @@ SAMPLES: dict[str, Record] = {
         WithdrawUpgrade(),
         RotateKey(b"\x01" * 1794, b""),
         pay(),
+        Publish(sealing_key_from_seed(bytes(32))[0]),
         token.Approve(NATIVE, BOB, Amount(1)),
         token.TransferFrom(NATIVE, BOB, BOB, Amount(1)),
         token.Lock(NATIVE, Amount(1), Height(9)),

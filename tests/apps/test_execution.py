@@ -191,7 +191,7 @@ def test_drafts(world: World) -> None:
 def test_admission_takes_the_tip_as_anchor_and_calls_ahead(world: World) -> None:
     world.block()
     admission = check_for_admission(world.call("alice", pay(), ahead=7), view(world))
-    assert admission == (100_000, (fake_key("alice"),), 0, b"", ())
+    assert admission == (100_000, (fake_key("alice"),), 0, b"", (), None)
     world.does("alice", pay())
     assert check_for_admission(world.call("alice", pay()), view(world)).next_nonce == 1
 

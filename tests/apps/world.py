@@ -10,6 +10,7 @@ import pytest
 from apps.chain.records import validators_at
 from apps.execution import execute_block
 from apps.genesis import init_genesis
+from apps.hidden import ProofCheck, proofs_hold
 from apps.module import BlockDraft
 from apps.supply import supply_differences
 from apps.token.messages import Deposit, NewCoin
@@ -174,9 +175,10 @@ class World:
         return BlockDraft(**fields)
 
     def execute(
-        self, *transactions: Decoded, is_verified: SignatureCheck = always, **changes: Any
+        self, *transactions: Decoded, is_verified: SignatureCheck = always, find_faults: ProofCheck = proofs_hold,
+        **changes: Any,
     ) -> BlockResult:
-        return execute_block(self.records, self.draft(**changes), transactions, is_verified)
+        return execute_block(self.records, self.draft(**changes), transactions, is_verified, find_faults)
 
     def block(self, *transactions: Decoded, is_verified: SignatureCheck = always, **changes: Any) -> BlockResult:
         """Execute and commit; after every block the supply has to be where it should."""
