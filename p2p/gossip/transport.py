@@ -17,7 +17,7 @@ from multiaddr import Multiaddr
 
 from crypto.errors import Reason, Refused
 from p2p.gossip.streams import Kind, StoqConnection, frame_of, split_frame
-from p2p.network import Link, PeerAddress, PeerInfo
+from p2p.network import Link, PeerAddress, PeerId, PeerInfo
 from p2p.records import SignedRecord, check_record, record_codec
 from state.encoding import encode
 from state.types import ChainId
@@ -72,16 +72,31 @@ class StoqTransport(ITransport, INotifee):
         self, own: SignedRecord, chain_id: ChainId, find: Find, connect: Connect, clock: Callable[[], int]
     ) -> None:
         self._own = own
-        self._chain_id = chain_id
+        self.chain_id = chain_id
+        self.clock = clock
         self._find = find
         self._connect = connect
-        self._clock = clock
+        self._listeners: list[StoqListener] = []
         self._links_in, self._links = trio.open_memory_channel[Link](1024)
         self._registering_in, self._registering = trio.open_memory_channel[StoqConnection](1024)
         self._connections: dict[Link, StoqConnection] = {}
         self._latest: dict[ID, StoqConnection] = {}
         self._changed = trio.Event()
         self._handlers: list[SwarmHandler] = []
+
+    def show(self, own: SignedRecord) -> None:
+        """Introduce ourselves with another record from now on: one that is old is believed by nobody."""
+        self._own = own
+
+    async def listen_at(self, host: str, port: int) -> None:
+        """Tell libp2p where the mesh listens, which identify passes on."""
+        for listener in self._listeners:
+            await listener.listen(Multiaddr(f"/ip6/{host.partition('%')[0]}/udp/{port}/quic-v1"))
+
+    def node_of(self, name: ID) -> PeerId | None:
+        """Return the node id of a peer of the swarm."""
+        connection = self._latest.get(name)
+        return None if connection is None else connection.link.peer_id
 
     # ---- Lanes
 
@@ -101,7 +116,7 @@ class StoqTransport(ITransport, INotifee):
         if connection is not None:
             raise Refused(Reason.PROTOCOL_VIOLATION, "a second record")
         signed = record_codec.decode(body)
-        check_record(signed, self._chain_id, self._clock())
+        check_record(signed, self.chain_id, self.clock())
         if signed.record.peer_id != link.peer_id:
             raise Refused(Reason.WRONG_PEER, "the record is of another node")
         self._connections[link] = connection = StoqConnection(link, name_of(signed.record.ed25519))
@@ -126,7 +141,8 @@ class StoqTransport(ITransport, INotifee):
     def create_listener(self, handler_function: Any) -> StoqListener:
         """Return the listener; `handler_function` is called with every inbound connection."""
         self._handlers.append(handler_function)
-        return StoqListener()
+        self._listeners.append(StoqListener())
+        return self._listeners[-1]
 
     def can_dial(self, maddr: Multiaddr) -> bool:
         """Tell whether it is /ip6/.../udp/.../quic-v1."""
@@ -167,13 +183,12 @@ class StoqTransport(ITransport, INotifee):
     # ---- tasks
 
     async def _introduce(self, nursery: trio.Nursery) -> None:
-        own = frame_of(Kind.RECORD, 0, encode(self._own))
         async for link in self._links:
-            nursery.start_soon(self._serve_link, link, own)
+            nursery.start_soon(self._serve_link, link)
 
-    async def _serve_link(self, link: Link, own: bytes) -> None:
+    async def _serve_link(self, link: Link) -> None:
         try:
-            await link.send(own)
+            await link.send(frame_of(Kind.RECORD, 0, encode(self._own)))
         except Refused:
             return
         await link.gone.wait()
