@@ -16,6 +16,7 @@ from rich.table import Table
 
 from crypto.errors import Reason, Refused
 from node.cli.session import Form, Session
+from testnet.attacks.cli import app as attacks
 from testnet.bench.temporary import running_network
 from testnet.byzantine.behaviours import check_names
 from testnet.create import PLAIN, PROVING, WALLET_PASSWORD, WALLETS, create_network
@@ -35,6 +36,7 @@ REFRESH: Final = 1.0
 
 app = typer.Typer(help="Run a network of real nodes on this machine.", no_args_is_help=True, add_completion=False)
 add_commands(app)
+app.add_typer(attacks, name="attack")
 HomeOption = Annotated[Path, typer.Option("--home", help="The testnet's folder.")]
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="node2, or 2.")]
 _console = make_console()

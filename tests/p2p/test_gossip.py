@@ -17,6 +17,7 @@ from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.pubsub import pubsub as pubsub_module
 from libp2p.pubsub.gossipsub import GossipSub
+from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 from libp2p.stream_muxer.exceptions import MuxedStreamClosed, MuxedStreamEOF, MuxedStreamReset
 from libp2p.transport.exceptions import OpenConnectionError
@@ -372,3 +373,23 @@ async def test_the_scorer_hears_of_everybody_in_the_mesh_and_sequence_numbers_ou
         await router.join(TOPIC)  # grafts by itself, and says nothing to the scorer
         assert not math.isinf(router.scorer._counters[other.gossip.name][TOPIC].grafted_at)
         assert one.gossip._pubsub.counter > 10**15
+
+
+async def test_who_grafts_in_the_back_off_pays_and_whose_score_is_negative_leaves_the_mesh() -> None:
+    async with parties(2) as (one, other):
+        await until(lambda: len(one.gossip.peers()) == 1, 20)
+        router = one.gossip._pubsub.router
+        assert isinstance(router, GossipSub) and isinstance(router.scorer, SpecScorer)
+        await until(lambda: len(router.mesh.get(TOPIC, ())) == 1, 20)
+        name, graft = other.gossip.name, rpc_pb2.ControlGraft(topicID=TOPIC)
+        for _ in range(2):
+            router.scorer.on_invalid_message(name, TOPIC)
+        grafts, prunes = router.mesh_heartbeat()
+        assert (dict(grafts), dict(prunes), router.mesh[TOPIC]) == ({}, {name: [TOPIC]}, set())
+        router.back_off.clear()
+        await router.handle_graft(graft, name)
+        assert router.mesh[TOPIC] == set() and router._check_back_off(name, TOPIC)
+        paid = router.scorer.behavior_penalty[name]
+        for _ in range(4):
+            await router.handle_graft(graft, name)
+        assert router.scorer.behavior_penalty[name] == pytest.approx(paid + 4)

@@ -18,7 +18,7 @@ from p2p.stoq.auth import EXPORTER_LABEL, auth_digest, introduce
 from p2p.stoq.channel import CREDIT, framed
 from p2p.stoq.control import STOQ_VERSION, ControlMessage, Credit, Hello, Proof
 from state.encoding import MAX_FRAME, encode
-from tests.p2p.hostile import Stranger, stranger
+from testnet.attacks.stranger import Stranger, stranger
 from tests.p2p.nodes import CHAIN, next_event, node_id, node_key, settings, two_nodes, until
 
 Cores = tuple[CoreName, CoreName]

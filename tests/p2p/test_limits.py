@@ -15,7 +15,7 @@ from p2p.prefix import prefix_of
 from p2p.stoq.channel import CREDIT
 from p2p.stoq.retry import TOKEN_LIFE, RetryTokens
 from state.encoding import MAX_FRAME
-from tests.p2p.hostile import stranger
+from testnet.attacks.stranger import stranger
 from tests.p2p.nodes import CHAIN, address_of, next_event, node_key, settings, two_nodes, until
 
 Cores = tuple[CoreName, CoreName]
