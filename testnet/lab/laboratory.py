@@ -9,7 +9,8 @@ from typing import Final
 import trio
 
 from crypto.address import encode_address
-from crypto.errors import Refused
+from crypto.errors import Reason, Refused
+from node.api.methods import GetBlock
 from node.client import AsyncClient
 from testnet.lab.build import Ports, allot_ports, build
 from testnet.lab.checks import Evidence, judge
@@ -18,7 +19,7 @@ from testnet.lab.observe import LightSeen, observe, observe_light
 from testnet.lab.payments import Payers
 from testnet.lab.report import Figures, LabReport, Verdict
 from testnet.lab.router import RouterThread, running_router, ways_of
-from testnet.lab.run import Phase, Run
+from testnet.lab.run import LOOK, Phase, Run
 from testnet.lab.sense import VOTERS
 from testnet.lab.steps import perform
 from testnet.network import LocalNetwork
@@ -109,8 +110,24 @@ async def _course(run: Run) -> None:
             await trio.sleep(0.1)
         run.finished = True
         stopped.set()
+    await _quiet(run)
+
+
+async def _quiet(run: Run) -> None:
+    """Wait until all nodes have the last block there will be: one without transactions, and none wait.
+
+    Raises:
+        Refused: TIMED_OUT.
+    """
     names = run.in_phase(Phase.RUNNING)
-    await run.wait(lambda: run.in_step(names), "all nodes at one height", SYNC_TIMEOUT)
+    with trio.move_on_after(SYNC_TIMEOUT):
+        while True:
+            await run.wait(lambda: run.in_step(names), "all nodes at one height", SYNC_TIMEOUT)
+            tip = await run.clients[names[0]].ask(GetBlock(height=str(run.statuses[names[0]].height)))
+            if not tip.transactions:
+                return
+            await trio.sleep(LOOK)
+    raise Refused(Reason.TIMED_OUT, f"transactions wait for blocks that do not come within {SYNC_TIMEOUT:.0f} s")
 
 
 async def _take_steps(run: Run) -> None:

@@ -158,11 +158,10 @@ class Run:
         return status is not None and (status.peers > 0 or self.manifest.nodes[name].role == "seed")
 
     def in_step(self, names: Sequence[str]) -> bool:
-        """Return whether these nodes all have the same last block."""
+        """Return whether these nodes all have the same last block, and none holds transactions that wait."""
         found = [self.statuses.get(name) for name in names]
-        return all(one is not None and not one.catching_up for one in found) and (
-            len({one.height for one in found if one is not None}) == 1
-        )
+        calm = all(one is not None and not one.catching_up and not one.mempool_transactions for one in found)
+        return calm and len({one.height for one in found if one is not None}) == 1
 
     def may_grow(self) -> bool:
         """Return whether enough validators should be there for the chain to go on."""
