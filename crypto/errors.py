@@ -212,6 +212,8 @@ class Reason(StrEnum):
     """Nothing can prove the answer to this question."""
     NOT_AVAILABLE = "not_available"
     """The node does not have what was asked (pruned, too new, not found)."""
+    JOINING = "joining"
+    """The node joins by a snapshot and has no state to answer from yet."""
 
     # peers
     WRONG_GENESIS = "wrong_genesis"
@@ -292,7 +294,7 @@ _TEMPORARY = frozenset({
     Reason.MISSING_WHERE, Reason.WRONG_EPOCH, Reason.ALREADY_GIVEN,
     Reason.NONCE_TOO_LOW, Reason.NONCE_TOO_HIGH, Reason.FEE_TOO_LOW, Reason.INSUFFICIENT_FEE_FUNDS,
     Reason.OUTPUT_NOT_FOUND, Reason.TOO_EARLY, Reason.TOO_LATE, Reason.ALREADY_KNOWN, Reason.ALREADY_COMMITTED,
-    Reason.CONFLICT, Reason.MEMPOOL_FULL, Reason.SENDER_LIMIT, Reason.NOT_AVAILABLE,
+    Reason.CONFLICT, Reason.MEMPOOL_FULL, Reason.SENDER_LIMIT, Reason.NOT_AVAILABLE, Reason.JOINING,
     Reason.UNREACHABLE, Reason.TIMED_OUT, Reason.CONNECTION_LOST, Reason.TOO_MANY_CONNECTIONS, Reason.REPLACED,
     Reason.RATE_LIMITED, Reason.CLOSING, Reason.FROZEN,
     Reason.LOCKED, Reason.JAILED, Reason.COMMISSION_STEP, Reason.ROTATED_RECENTLY, Reason.INSUFFICIENT_STAKE,

@@ -1,6 +1,6 @@
 """The committed chain as consensus and admission see it: the store, the tip, and execution on top of both."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -65,6 +65,11 @@ class Chain:
         self.tip = tip
         self.versions = versions
         self.view = _view(store, tip)
+        self._listeners: list[Callable[[Height], None]] = []
+
+    def listen(self, listener: Callable[[Height], None]) -> None:
+        """Call something with the height of every block from now on, the moment it is on disk: nothing follows yet."""
+        self._listeners.append(listener)
 
     @property
     def height(self) -> Height:
@@ -177,6 +182,8 @@ class Chain:
             needs_proof_block=bool(block.transactions or block.evidence),
         )
         self.view = _view(self.store, self.tip)
+        for listener in self._listeners:
+            listener(self.height)
         return self.tip
 
     # ---- reading

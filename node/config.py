@@ -55,8 +55,10 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Bytes of pending transactions kept at most."""
     signature_workers: Literal["auto", "inline"] | Annotated[int, Meta(ge=1, le=64)] = "auto"
     """Threads that check signatures; "inline" uses none, "auto" decides by the number of processors."""
-    snapshot_every: Annotated[int, Meta(ge=0)] = 5000
-    """A snapshot for those who join is made of every height that this divides; 0 for none."""
+    snapshot_every: Annotated[int, Meta(ge=0)] | Annotated[str, Meta(pattern="^[1-9][0-9]{0,3}[mh]$")] = 5000
+    """A snapshot for those who join is made of every height that this divides, or, with "30m" or "6h", so often by the
+    chain's clock; 0 for none.
+    """
     keep_blocks: Literal["all", "archive"] | Annotated[int, Meta(ge=1000)] = "all"
     """Blocks that stay stored; "archive" keeps them all, and what it takes to answer for the state of every height."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -69,6 +71,8 @@ ALIASES: Final[Mapping[str, str]] = MappingProxyType({
 })
 """Environment names from before this node; NEXUS_<KEY> goes first."""
 PREFIX: Final = "NEXUS_"
+WORDS_OR_NUMBERS: Final = frozenset({"signature_workers", "keep_blocks", "snapshot_every"})
+"""Settings that take either: a number in the environment is text that has to become one."""
 FOREIGN: Final = frozenset({
     "NEXUS_HOME", "NEXUS_VECTORS", "NEXUS_PASSWORD", "NEXUS_NODE", "NEXUS_OUTPUT", "NEXUS_FROM", "NEXUS_DEBUG",
 })
@@ -155,7 +159,7 @@ def _convert(setting: _Setting, kind: Any) -> Any:
     value = setting.value
     if setting.text and kind == tuple[str, ...]:
         value = tuple(part.strip() for part in value.split(",") if part.strip())
-    elif setting.key in ("signature_workers", "keep_blocks") and isinstance(value, str) and value.isdecimal():
+    elif setting.key in WORDS_OR_NUMBERS and isinstance(value, str) and value.isdecimal():
         value = int(value)
     return msgspec.convert(value, kind, strict=not setting.text)
 

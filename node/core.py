@@ -341,7 +341,7 @@ class Core:
         self._body_requests.discard(ticket)
         if not self.catch_up.is_ours(ticket):
             return []
-        self.catch_up.over(ticket)
+        self.catch_up.over(ticket, deleted=refused is not None and refused.reason is Reason.NOT_AVAILABLE)
         if refused is not None:
             _log.info("no blocks", peer=peer_id, reason=refused.reason.value, detail=refused.detail)
         return self._request_blocks() + self._resume(now)

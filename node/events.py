@@ -1,6 +1,6 @@
 """What happened on the chain, in order, for whoever listens: the API's websocket, waiting submitters, tests."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -67,14 +67,9 @@ class EventFeed:
     def __init__(self) -> None:
         self._subscriptions: dict[int, Subscription] = {}
         self._awaited: dict[TxId, trio.lowlevel.ParkingLot] = {}
-        self._listeners: list[Callable[[BlockCommitted], None]] = []
 
     def __len__(self) -> int:
         return len(self._subscriptions)
-
-    def listen(self, listener: Callable[[BlockCommitted], None]) -> None:
-        """Call something with every block from now on, at once and before anything else happens to the chain."""
-        self._listeners.append(listener)
 
     @contextmanager
     def subscribe(self, size: int = QUEUE) -> Iterator[Subscription]:
@@ -103,8 +98,6 @@ class EventFeed:
 
     def publish(self, event: BlockCommitted) -> None:
         """Queue an event with every subscription; let go those without room; wake who waits for a transaction."""
-        for listener in self._listeners:
-            listener(event)
         if self._awaited:
             for receipt in event.receipts:
                 waiting = self._awaited.pop(receipt.txid, None)

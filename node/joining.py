@@ -1,9 +1,9 @@
-"""Joining by a snapshot: what happens before a node's own core begins, when the chain is far ahead of it.
+"""Joining by a snapshot, as far as a chain that is ready to take the place of the old one. `node.rejoining` runs it.
 
 Headers first: a light client over the peers' own protocol goes from what is trusted to the block after a snapshot, with
 the other peers as its witnesses. Then the manifest, against the state root in that header; then the chunks, from every
 peer that offers the same snapshot, each checked alone and written into a store beside the chain. Only when the last one
-is there does that store take the place of the chain. Whatever fails, the node goes on with blocks from where it is;
+is there may that store take the place of the chain. Whatever fails, the node goes on with blocks from where it is;
 whatever was fetched is used by the next attempt.
 """
 
@@ -13,29 +13,22 @@ from typing import Final
 
 import trio
 
-from apps.chain.records import validators_at
 from consensus.effects import Verifier
 from consensus.light import LightBlock, TrustParams
-from consensus.signing import SchemeVerifier
 from crypto.errors import Reason, Refused
-from crypto.keys import SecretKey
-from node.chain import open_chain
-from node.config import NodeConfig
-from node.driver import wall_clock
 from node.fetching import ChunkPlan
 from node.home import Home
 from node.light.client import Clock, LightClient, Surroundings
-from node.light.roots import CLOCK_DRIFT, GenesisRoot, HeaderRoot, Root, check_identity, check_root
+from node.light.roots import CLOCK_DRIFT, check_identity, check_root
 from node.light.source import fetch_light_block
 from node.light.store import MemoryBlocks
 from node.logs import logger
-from node.peering import open_peering
 from node.peersource import PeerSource, ask_chunk, ask_manifest, ask_offers, ask_status
-from node.restore import discard, settle, swap
+from node.progress import Progress, Stage, Tell
+from node.restore import discard
 from node.snapshots import check_pair
-from p2p.address import peer_id_of
-from p2p.mesh import open_network
-from p2p.network import Network, NetworkEvent, PeerId, RequestReceived
+from node.standing import Standing
+from p2p.network import Network, PeerId
 from p2p.wire import SnapshotOffer
 from state.encoding import encode
 from state.genesis import Genesis, genesis_hash
@@ -43,14 +36,12 @@ from state.leveldb import LevelDB
 from state.restoring import Restoration, unfinished
 from state.types import Height
 
-FAR: Final = 1000
-"""Blocks behind the peers from which on a snapshot is worth it."""
-FRESH: Final = 60_000
-"""ms: a tip that is younger is not far behind anybody."""
-MEETING: Final = 5.0
-"""Seconds for the first peers to answer where they stand."""
+ALONE: Final = 20.0
+"""Seconds that the first peer has to come and to say where it stands."""
+MEETING: Final = 4.0
+"""Seconds from then on for one that offers a snapshot."""
 FIRST: Final = 1.0
-"""Seconds in any case, for witnesses to come, too."""
+"""Seconds from then on in any case, for witnesses to come, too."""
 SHUNNED: Final = 5.0
 """Seconds for which a peer is not asked after it failed."""
 PATIENCE: Final = 20.0
@@ -65,72 +56,6 @@ _log = logger("p2p")
 
 
 @dataclass(frozen=True, slots=True)
-class Joining:
-    """How a node may join before it begins: by a snapshot, if that is worth it.
-
-    Attributes:
-        root: the block that the operator trusts; None for what the home itself vouches for.
-    """
-
-    root: HeaderRoot | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Where a home's own chain stands, and from what its headers may be verified.
-
-    Attributes:
-        height: of the tip; 0 for a chain that has only its genesis.
-        root: what is trusted.
-        first: the trusted block itself, if it is our own tip.
-        insists: the operator named the root.
-    """
-
-    height: Height
-    root: Root
-    first: LightBlock | None
-    insists: bool
-
-
-def standing(
-    home: Home, genesis: Genesis, own_key: bytes | None, named: HeaderRoot | None, now: int
-) -> Standing | None:
-    """Look whether a home may need a snapshot, without asking anybody: None if it does not, or nothing is trusted.
-
-    Args:
-        home: exists; its node does not run.
-        genesis: of its chain.
-        own_key: our public consensus key, or None.
-        named: the block that the operator trusts.
-        now: our clock, ms since 1970.
-
-    Raises:
-        Refused: HOME_IN_USE, CORRUPT_DATABASE.
-    """
-    settle(home)
-    store = LevelDB.open(home.chain)
-    try:
-        chain = open_chain(store, genesis)
-        tip, height = chain.tip, chain.height
-        own = chain.light_block(height) if height else None
-        votes = own_key is not None and any(
-            one.public_key == own_key for one in validators_at(chain.store, height + 1).validators
-        )
-    finally:
-        store.close()
-    if named is not None:
-        return Standing(height, named, None, True)
-    if votes or (height and now - tip.time < FRESH):
-        return None
-    period = genesis.security.trust_period
-    if own is not None and now - tip.time < period:
-        return Standing(height, HeaderRoot(height, tip.block_id), own, False)
-    if now - genesis.time < period:
-        return Standing(height, GenesisRoot(genesis_hash(genesis)), None, False)
-    return None
-
-
-@dataclass(frozen=True, slots=True)
 class Found:
     """A snapshot whose place in the chain is proven: light blocks of its height and of the next."""
 
@@ -139,20 +64,26 @@ class Found:
     following: LightBlock
 
 
+class UnfitRoot(Refused):
+    """The trusted block is the one that was named, and vouches for nothing: no peer is to blame."""
+
+
 class Joiner:
     """One attempt to join by a snapshot.
 
     Args:
-        home: its chain is closed.
+        home: only its `chain.new` is touched.
         genesis: of the chain.
-        place: from `standing`.
-        network: open; nobody else uses it.
+        place: where its chain stands, and what is trusted.
+        network: open.
         verifier: checks commits.
         clock: gives ms since 1970.
+        tell: is told how far it is.
     """
 
     def __init__(
-        self, home: Home, genesis: Genesis, place: Standing, network: Network, verifier: Verifier, clock: Clock
+        self, home: Home, genesis: Genesis, place: Standing, network: Network, verifier: Verifier, clock: Clock,
+        tell: Tell,
     ) -> None:
         self._home = home
         self._genesis = genesis
@@ -160,16 +91,18 @@ class Joiner:
         self._network = network
         self._verifier = verifier
         self._clock = clock
+        self._tell = tell
         self._offers: dict[PeerId, tuple[SnapshotOffer, ...]] = {}
         self._heights: dict[PeerId, Height] = {}
         self._shunned: dict[PeerId, float] = {}
         self._contradicted: list[Refused] = []
 
     async def join(self) -> Height | None:
-        """Restore the newest snapshot that holds; return its height, or None if blocks are the way.
+        """Make a chain of the newest snapshot that holds, in `chain.new`; return its height, or None for no such chain.
 
         Raises:
-            Refused: FORKED; BAD_HEADER if the operator's root of trust is contradicted by all who know its height.
+            Refused: FORKED. If the operator named the root of trust: BAD_HEADER if it is contradicted by all who know
+                its height; TRUST_EXPIRED, WRONG_CHAIN or BAD_TIME if it is no root for this chain at this time.
         """
         if not await self._meet():
             return None
@@ -191,16 +124,24 @@ class Joiner:
 
     async def _meet(self) -> bool:
         """Wait for peers to say where they stand; tell whether we are far behind and somebody offers a snapshot."""
-        deadline = trio.current_time() + MEETING
-        while trio.current_time() < deadline:
+        began = trio.current_time()
+        met = math.inf
+        while (now := trio.current_time()) < min(began + ALONE, met + MEETING):
+            self._show(Stage.PEERS)
             await self._look()
-            settled = trio.current_time() > deadline - MEETING + FIRST
-            if settled and self._offers and self._is_worth_it:
-                return True
-            if settled and self._heights and not self._is_worth_it:
-                return False
+            if self._heights:
+                met = min(met, trio.current_time())
+            settled = now > met + FIRST
+            if settled and (self._offers or not self._is_worth_it):
+                break
             await trio.sleep(0.2)
+        if not self._heights:
+            _log.warning("nobody says where the network stands", peers=len(self._network.peers()))
         return bool(self._offers) and self._is_worth_it
+
+    def _show(self, stage: Stage, offer: SnapshotOffer | None = None) -> None:
+        height = Height(0) if offer is None else offer.height
+        self._tell(Progress(stage, len(self._network.peers()), self._best, height))
 
     @property
     def _best(self) -> Height:
@@ -208,7 +149,7 @@ class Joiner:
 
     @property
     def _is_worth_it(self) -> bool:
-        return self._place.insists or self._best - self._place.height >= FAR
+        return self._best - self._place.height >= self._place.far
 
     async def _look(self) -> None:
         """Ask every peer where it stands and what it offers."""
@@ -249,11 +190,18 @@ class Joiner:
         """Return which snapshot an earlier attempt began with."""
         if not self._home.new_chain.exists():
             return None
-        store = LevelDB.open(self._home.new_chain)
         try:
-            manifest = unfinished(store)
-        finally:
-            store.close()
+            store = LevelDB.open(self._home.new_chain)
+            try:
+                manifest = unfinished(store)
+            finally:
+                store.close()
+        except Refused as refused:
+            if refused.reason is not Reason.CORRUPT_DATABASE:
+                raise
+            _log.warning("what was fetched before is damaged and thrown away", detail=refused.detail)
+            discard(self._home)
+            return None
         return None if manifest is None else (manifest.height, manifest.limit)
 
     def _holders(self, offer: SnapshotOffer) -> list[PeerId]:
@@ -273,6 +221,7 @@ class Joiner:
 
     async def _prove(self, offer: SnapshotOffer) -> Found | None:
         """Verify the headers of an offer by one of those who make it."""
+        self._show(Stage.HEADERS, offer)
         for peer_id in self._holders(offer):
             others = [
                 other for other in self._peers() if other != peer_id and self._heights.get(other, 0) > offer.height
@@ -286,6 +235,10 @@ class Joiner:
                 following = await client.light_block(Height(offer.height + 1))
                 block = await fetch_light_block(around.primary, offer.height)
                 check_pair(block, following, offer.height, client.params.chain_id, self._verifier)
+            except UnfitRoot:
+                if self._place.insists:
+                    raise
+                return None
             except Refused as refused:
                 if refused.reason is Reason.FORKED:
                     raise
@@ -304,17 +257,30 @@ class Joiner:
             first, params = self._place.first, TrustParams(genesis_hash(self._genesis), period, CLOCK_DRIFT)
         else:
             first = await fetch_light_block(around.primary, root.height)
-            if check_identity(root, first) != genesis_hash(self._genesis):
-                raise Refused(Reason.WRONG_CHAIN, "the trusted block is of another chain than this home's genesis")
-            params = check_root(root, first, self._genesis, self._clock(), self._verifier)
+            params = self._check_root(first)
         known = MemoryBlocks()
         known.add(first)
         return LightClient(params, known, around)
 
+    def _check_root(self, first: LightBlock) -> TrustParams:
+        """Check what a peer gave for the root of trust. Raises UnfitRoot where the root is at fault, else Refused."""
+        root = self._place.root
+        if check_identity(root, first) != genesis_hash(self._genesis):
+            raise UnfitRoot(
+                Reason.WRONG_CHAIN, "the trusted block is of another chain than this home's genesis: ask for a height "
+                "and hash of this network, or make a home from the other network's genesis file",
+            )
+        try:
+            return check_root(root, first, self._genesis, self._clock(), self._verifier)
+        except Refused as refused:
+            if refused.reason in (Reason.TRUST_EXPIRED, Reason.BAD_TIME):
+                raise UnfitRoot(refused.reason, refused.detail) from None
+            raise
+
     # ---- chunks
 
     async def _restore(self, found: Found) -> bool:
-        """Fetch manifest and chunks, and let the new chain take the place of the old; False if that fails."""
+        """Fetch manifest and chunks, and make a chain of them; False if that fails."""
         if self._begun() != (found.offer.height, found.offer.limit):
             discard(self._home)
         store = LevelDB.open(self._home.new_chain)
@@ -322,19 +288,19 @@ class Joiner:
             restoration = await self._begin(store, found)
             if restoration is None or not await self._fetch(restoration, found.offer):
                 return False
+            self._show(Stage.CHECKING, found.offer)
             following = found.following.header
             restoration.finish(
                 encode(self._genesis), encode(found.block.header), encode(found.block.commit), following.receipts_root
             )
         finally:
             store.close()
-        await trio.to_thread.run_sync(swap, self._home, self._genesis)
         return True
 
     async def _begin(self, store: LevelDB, found: Found) -> Restoration | None:
         root, begun = found.following.header.state_root, unfinished(store)
         if begun is not None:
-            return Restoration(store, begun, root)
+            return Restoration(store, begun, root)  # of this height and limit: see `_restore`
         for peer_id in self._holders(found.offer):
             try:
                 manifest = await ask_manifest(self._network, peer_id, found.offer.height)
@@ -380,57 +346,20 @@ class Joiner:
                     left, last_news = plan.left, now
                 elif now - last_news > PATIENCE:
                     nursery.cancel_scope.cancel()
+                self._tell(self._chunks(offer, (total, plan.left, have), now - began))
                 if now - last_told >= LOOK_EVERY:
                     last_told = now
-                    _tell(offer, total, plan.left, have, now - began)
                     nursery.start_soon(self._look)
         if plan.left:
             _log.warning("the snapshot does not come: nobody sends the rest", height=offer.height, missing=plan.left)
         return not plan.left
 
-
-def _tell(offer: SnapshotOffer, total: int, left: int, at_first: int, seconds: float) -> None:
-    fetched = total - left - at_first
-    rest = round(seconds * left / fetched) if fetched else -1
-    _log.info("fetching a snapshot", height=offer.height, done=total - left, chunks=total, seconds_left=rest)
-
-
-async def join_first(
-    home: Home, config: NodeConfig, genesis: Genesis, node_key: SecretKey, own_key: bytes | None,
-    named: HeaderRoot | None,
-) -> None:
-    """Join by a snapshot if that is worth it; the home's chain is then ready to be opened, one way or the other.
-
-    Args:
-        home: exists; its node does not run.
-        config: of the node.
-        genesis: of its chain.
-        node_key: of the node.
-        own_key: our public consensus key, or None.
-        named: the block that the operator trusts.
-
-    Raises:
-        Refused: as `Joiner.join`, `open_network` and `standing`.
-    """
-    place = standing(home, genesis, own_key, named, wall_clock())
-    if place is None:
-        return
-    chain_id = genesis_hash(genesis)
-    peering = open_peering(home, config, peer_id_of(node_key.public_key), chain_id)
-    opened = open_network(peering.config, node_key, chain_id, peering.company)
-    async with opened as network, trio.open_nursery() as nursery:
-        nursery.start_soon(peering.run, network, node_key, chain_id)
-        for events in (network.consensus_events, network.bulk_events):
-            nursery.start_soon(_pass_over, events)
-        joiner = Joiner(home, genesis, place, network, SchemeVerifier(), wall_clock)
-        height = await joiner.join()
-        if height is not None:
-            _log.info("restored from a snapshot", height=height)
-        nursery.cancel_scope.cancel()
-
-
-async def _pass_over(events: trio.MemoryReceiveChannel[NetworkEvent]) -> None:
-    """Take what peers send, and answer that we have nothing yet."""
-    async for event in events:
-        if isinstance(event, RequestReceived):
-            await event.reply.refuse(Reason.NOT_AVAILABLE, "this node is joining and has nothing yet")
+    def _chunks(self, offer: SnapshotOffer, chunks: tuple[int, int, int], seconds: float) -> Progress:
+        """Return how far it is, given the chunks of the snapshot, those that are missing, and those that were here."""
+        total, left, at_first = chunks
+        done = total - left
+        fetched = done - at_first
+        return Progress(
+            Stage.CHUNKS, len(self._network.peers()), self._best, offer.height, done, total, offer.size,
+            round(seconds * left / fetched) if fetched else None,
+        )

@@ -24,6 +24,7 @@ from crypto.errors import Reason, Refused
 from node.api.server import bind_socket
 from node.core import Core
 from node.counters import BUCKETS, Timing
+from node.progress import Progress
 from p2p.mesh import Mesh
 
 Clock = Callable[[], int]
@@ -135,6 +136,15 @@ def _histogram(name: str, about: str, timing: Timing) -> HistogramMetricFamily:
     bounds = [*map(str, BUCKETS), "+Inf"]
     buckets = list(zip(bounds, map(float, accumulate(timing.counts)), strict=True))
     return HistogramMetricFamily(name, about, buckets=buckets, sum_value=timing.total)
+
+
+def joining_metrics(progress: Progress | None) -> Iterator[Metric]:
+    """Yield how far a node is that joins by a snapshot; zeros for one that does not."""
+    joining = 0 if progress is None else 1
+    share, left = (0.0, 0) if progress is None else (progress.share, progress.seconds_left or 0)
+    yield GaugeMetricFamily("nexus_joining", "1 while the node joins by a snapshot.", joining)
+    yield GaugeMetricFamily("nexus_joining_share", "Share of the snapshot's chunks that is here.", share)
+    yield GaugeMetricFamily("nexus_joining_seconds_left", "Seconds left of its chunks; 0 if not known.", left)
 
 
 async def serve_metrics(

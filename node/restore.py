@@ -97,6 +97,31 @@ def settle(home: Home) -> None:
         shutil.rmtree(home.old_chain)
 
 
+def adopt_finished(home: Home, genesis: Genesis) -> Height | None:
+    """Let a restored chain that only lacked its swap take the place of a chain that is behind it; return its height.
+
+    It was finished from a proven snapshot in an earlier life. What is older than the chain, or not finished, stays.
+
+    Raises:
+        Refused: HOME_IN_USE, CORRUPT_DATABASE of the old chain; GENESIS_MISMATCH.
+    """
+    settle(home)
+    if not home.new_chain.exists():
+        return None
+    heights: list[Height | None] = []
+    for folder in (home.new_chain, home.chain):
+        store = LevelDB.open(folder)
+        try:
+            heights.append(restored_height(store))
+        finally:
+            store.close()
+    finished, here = heights
+    if finished is None or finished <= (here or 0):
+        return None
+    swap(home, genesis)
+    return finished
+
+
 def discard(home: Home) -> None:
     """Throw away what an interrupted restoration left."""
     if home.new_chain.exists():

@@ -27,6 +27,7 @@ from node.actions import SubmitResult
 from node.chain import Chain
 from node.core import Core
 from node.events import EventFeed
+from node.progress import Board, Progress
 from p2p.network import Network, PeerInfo
 from p2p.wire import SyncedBlock
 from state.changes import Reader
@@ -77,6 +78,8 @@ class NodeStatus:
     started_at: int
     difficulty: int
     """Hashcash that a transaction needs whose anchor is the block at `height`."""
+    joining: Progress | None = None
+    """How far it is if it joins by a snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,7 @@ class NodeService:
         feed: events of committed blocks.
         moniker: what people call this node.
         started_at: ms since 1970.
+        board: how far the node is if it joins by a snapshot beside its work.
 
     Attributes:
         feed: `with service.feed.subscribe() as events: async for event in events`.
@@ -113,7 +117,8 @@ class NodeService:
     """
 
     def __init__(
-        self, core: Core, submitter: Submitter, network: Network, feed: EventFeed, moniker: str, started_at: int
+        self, core: Core, submitter: Submitter, network: Network, feed: EventFeed, moniker: str, started_at: int,
+        board: Board,
     ) -> None:
         self.feed = feed
         self.chain: Chain = core.chain
@@ -122,6 +127,7 @@ class NodeService:
         self._network = network
         self._moniker = moniker
         self._started_at = started_at
+        self._board = board
 
     # ---- the node
 
@@ -152,7 +158,7 @@ class NodeService:
             seconds_left=self._core.catch_up.seconds_left, validator=self._core.agreement.own_address,
             peers=len(self._network.peers()), mempool_transactions=len(self._core.mempool),
             mempool_bytes=self._core.mempool.bytes, started_at=self._started_at,
-            difficulty=load(self.chain.store).difficulty,
+            difficulty=load(self.chain.store).difficulty, joining=self._board.progress,
         )
 
     def simulate(self, raw: bytes) -> Receipt:

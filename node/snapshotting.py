@@ -1,9 +1,10 @@
-"""Makes snapshots while blocks go on: at every height that a number divides, and when the operator asks.
+"""Makes snapshots while blocks go on: every so many blocks, or so often by the chain's clock, or when it is asked for.
 
 The state is frozen in the moment in which the block above is committed, so that every node freezes the same; what takes
 time, reading and writing, goes on on a thread, which rests as long as it works.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -11,18 +12,44 @@ import trio
 
 from crypto.errors import Reason, Refused
 from node.chain import Chain
-from node.events import BlockCommitted
 from node.logs import logger
 from node.snapshots import DiskShelf, Draft, SnapshotFile, draft_snapshot, write_snapshot
+from state.types import Height
 
 REST: Final = 1.0
 """Rest of the writing thread as a share of its work."""
 LOOK_EVERY: Final = 0.5
 """Seconds between two looks at whether the operator asks."""
+UNITS: Final = {"m": 60_000, "h": 3_600_000}
 REQUEST: Final = "create"
 """Name of the empty file beside the snapshots by which the operator asks."""
 
 _log = logger("database")
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When snapshots are made by themselves. All nodes with one schedule make them of the same heights.
+
+    Attributes:
+        blocks: of each height that this divides; 0 for none.
+        period: of the last block before each full period of the chain's clock since 1970, in ms; 0 for none.
+    """
+
+    blocks: int = 0
+    period: int = 0
+
+    def wants(self, height: Height, time: int, before: int) -> bool:
+        """Tell whether the block below the one at `height` is due, given the times of the two in ms."""
+        by_height = self.blocks > 0 and height > self.blocks and (height - 1) % self.blocks == 0
+        return by_height or (height > 2 and self.period > 0 and time // self.period > before // self.period)
+
+
+def schedule_of(setting: int | str) -> Schedule:
+    """Return the schedule that `snapshot_every` names: blocks, or minutes or hours such as `30m` or `6h`."""
+    if isinstance(setting, int):
+        return Schedule(blocks=setting)
+    return Schedule(period=int(setting[:-1]) * UNITS[setting[-1]])
 
 
 class SnapshotMaker:
@@ -31,18 +58,20 @@ class SnapshotMaker:
     Args:
         chain: the committed chain.
         shelf: takes the snapshots.
-        every: makes one of each height that this divides; 0 for none by itself.
+        schedule: when one is made by itself.
     """
 
-    def __init__(self, chain: Chain, shelf: DiskShelf, every: int) -> None:
+    def __init__(self, chain: Chain, shelf: DiskShelf, schedule: Schedule) -> None:
         self._chain = chain
         self._shelf = shelf
-        self._every = every
+        self._schedule = schedule
+        self._last_time = chain.tip.time
         self._send, self._receive = trio.open_memory_channel[Draft](1)
 
-    def committed(self, event: BlockCommitted) -> None:
+    def committed(self, height: Height) -> None:
         """A block was committed a moment ago, and nothing since: begin if it is time."""
-        if self._every and event.height > self._every and (event.height - 1) % self._every == 0:
+        before, self._last_time = self._last_time, self._chain.tip.time
+        if self._schedule.wants(height, self._last_time, before):
             self._begin()
 
     async def run(self) -> None:

@@ -38,6 +38,7 @@ class CatchUp:
 
     def __init__(self) -> None:
         self._heights: dict[PeerId, Height] = {}
+        self._unserved: dict[PeerId, Height] = {}
         self._running: dict[int, _Running] = {}
         self._arrived: dict[Height, tuple[SyncedBlock, PeerId]] = {}
         self._began: tuple[int, Height] = (0, Height(0))
@@ -65,6 +66,11 @@ class CatchUp:
         return max(self._heights.values(), default=Height(0))
 
     @property
+    def unserved(self) -> Height:
+        """The highest committed height of a peer that has deleted the block we need next; 0 for none."""
+        return max(self._unserved.values(), default=Height(0))
+
+    @property
     def active(self) -> bool:
         """Blocks are on their way."""
         return bool(self._arrived) or any(one.expected <= one.last for one in self._running.values())
@@ -76,6 +82,7 @@ class CatchUp:
     def forget(self, peer_id: PeerId) -> None:
         """A peer is gone, or not to be believed: drop its word and its blocks."""
         self._heights.pop(peer_id, None)
+        self._unserved.pop(peer_id, None)
         self._arrived = {height: item for height, item in self._arrived.items() if item[1] != peer_id}
 
     def next_requests(self, tip: Height) -> Iterator[tuple[PeerId, GetBlocks]]:
@@ -112,9 +119,18 @@ class CatchUp:
             self._arrived[synced.block.header.height] = (synced, running.peer_id)
             running.expected = Height(synced.block.header.height + 1)
 
-    def over(self, ticket: int) -> None:
-        """An answer has ended, well or not; whatever it did not hold is asked for again."""
+    def over(self, ticket: int, *, deleted: bool = False) -> None:
+        """An answer has ended, well or not; whatever it did not hold is asked for again.
+
+        Args:
+            ticket: of the request.
+            deleted: the peer says that it has these blocks no more.
+        """
         running = self._running.pop(ticket)
+        if deleted and running.peer_id in self._heights:
+            self._unserved[running.peer_id] = self._heights[running.peer_id]
+        else:
+            self._unserved.pop(running.peer_id, None)
         if running.expected <= running.last and running.peer_id in self._heights:
             # It did not keep its word: believe it only as far as it went, until it speaks again.
             self._heights[running.peer_id] = Height(running.expected - 1)

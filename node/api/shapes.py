@@ -27,6 +27,22 @@ class ErrorAnswer(Shape, frozen=True):
     error: ErrorDetail
 
 
+class JoiningView(Shape, frozen=True):
+    """How far a node is that joins by a snapshot. Heights are 0 before they are known."""
+
+    stage: str
+    """peers, headers, chunks or checking."""
+    snapshot_height: Decimal
+    done: int
+    """Chunks that are here."""
+    total: int
+    """Chunks of the snapshot; 0 before one is chosen."""
+    bytes: Decimal
+    """Of all its chunks."""
+    seconds_left: int | None
+    """Of the chunks, at the pace so far."""
+
+
 class Status(Shape, frozen=True):
     """How a node is doing. Times in ms since 1970, sizes in bytes."""
 
@@ -58,6 +74,8 @@ class Status(Shape, frozen=True):
     started_at: Decimal
     difficulty: int
     """Leading zero bits that the hashcash of a transaction needs whose anchor is `block_id`."""
+    joining: JoiningView | None = None
+    """Set while the node joins by a snapshot; if it does so before it runs, nothing but this question is answered."""
 
 
 class ValidatorView(Shape, frozen=True):

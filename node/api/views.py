@@ -7,12 +7,13 @@ from typing import Any, Final
 import msgspec
 
 from apps.registry import MESSAGES
-from consensus.types import Commit, Header, ValidatorSet
+from consensus.types import Commit, Header, Tip, ValidatorSet
 from crypto.address import encode_address
 from crypto.errors import Refused
 from crypto.schemes import scheme_of
 from node.api import shapes
 from node.api.text import Decimal
+from node.progress import Progress
 from node.service import NodeStatus, ProvenReceipt
 from p2p.network import PeerInfo
 from state.encoding import encode
@@ -46,7 +47,29 @@ def status_view(status: NodeStatus, power: int) -> shapes.Status:
         validator=None if status.validator is None else encode_address(status.validator),
         voting_power=Decimal(power), peers=status.peers, mempool_transactions=status.mempool_transactions,
         mempool_bytes=Decimal(status.mempool_bytes), started_at=Decimal(status.started_at),
-        difficulty=status.difficulty,
+        difficulty=status.difficulty, joining=None if status.joining is None else _joining_view(status.joining),
+    )
+
+
+def joining_status(
+    tip: Tip, progress: Progress, *, moniker: str, node_id: bytes, genesis: Genesis, started_at: int
+) -> shapes.Status:
+    """Return the status of a node that joins before it runs; `tip` is that of the chain in its home."""
+    return shapes.Status(
+        chain_id=tip.chain_id.hex(), chain_name=genesis.name, moniker=moniker, node_id=node_id.hex(), version=VERSION,
+        protocol_version=tip.version, height=Decimal(tip.height),
+        best_height=Decimal(max(progress.best, tip.height)), block_id=tip.block_id.hex(),
+        block_time=Decimal(tip.time), state_root=tip.state_root.hex(), round=0, step="joining", catching_up=True,
+        seconds_left=progress.seconds_left or 0, validator=None, voting_power=Decimal(0), peers=progress.peers,
+        mempool_transactions=0, mempool_bytes=Decimal(0), started_at=Decimal(started_at), difficulty=0,
+        joining=_joining_view(progress),
+    )
+
+
+def _joining_view(progress: Progress) -> shapes.JoiningView:
+    return shapes.JoiningView(
+        stage=progress.stage.value, snapshot_height=Decimal(progress.height), done=progress.done,
+        total=progress.total, bytes=Decimal(progress.bytes), seconds_left=progress.seconds_left,
     )
 
 

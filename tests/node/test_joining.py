@@ -11,11 +11,15 @@ from consensus.signing import SchemeVerifier
 from crypto.errors import Reason, Refused
 from node.fetching import ChunkPlan
 from node.home import Home
-from node.joining import Joiner, Standing, join_first, standing
+from node.joining import Joiner
 from node.light.roots import GenesisRoot, HeaderRoot
-from node.node import RunningNode
+from node.node import NodeKeys, RunningNode, open_node
+from node.progress import Board
+from node.rejoining import Joining, Party, join_first, prepare
 from node.restore import swap
 from node.snapshots import snapshots_in
+from node.snapshotting import schedule_of
+from node.standing import Standing, look_into
 from p2p.network import PeerId
 from state.leveldb import LevelDB
 from state.restoring import Restoration, unfinished
@@ -51,8 +55,12 @@ def root_at(node: RunningNode, height: int) -> HeaderRoot:
     return HeaderRoot(Height(height), node.core.chain.header(Height(height)).block_id)
 
 
-async def join(lab: Lab, root: HeaderRoot | None) -> None:
-    await join_first(lab.home(JOINER), lab.config(JOINER), lab.genesis, lab.node_keys[JOINER], None, root)
+async def join(lab: Lab, root: HeaderRoot | None, board: Board | None = None) -> None:
+    """Do what `nexus start` does before a node's core begins."""
+    party = Party(lab.home(JOINER), lab.config(JOINER), lab.genesis, lab.node_keys[JOINER], None, root)
+    _, place = prepare(party)
+    if place is not None:
+        await join_first(party, place, (board or Board()).tell)
 
 
 @pytest.mark.parametrize("trusted", [2, 9, 11])
@@ -133,7 +141,7 @@ async def test_a_join_goes_on_where_it_was_killed(lab: Lab, monkeypatch: pytest.
             raise Dies
 
         monkeypatch.setattr(Restoration, "add", add)
-        monkeypatch.setattr("node.joining.swap", no_swap)
+        monkeypatch.setattr("node.rejoining.swap", no_swap)
         remaining = -1
         while remaining != 0:
             added, lives = 0, lives + 1
@@ -146,7 +154,7 @@ async def test_a_join_goes_on_where_it_was_killed(lab: Lab, monkeypatch: pytest.
             store.close()
         assert lives > 1
         monkeypatch.setattr(Restoration, "add", real)
-        monkeypatch.setattr("node.joining.swap", swap)
+        monkeypatch.setattr("node.rejoining.swap", swap)
         await join(lab, root)
         assert where(lab.home(JOINER), lab)[0] == 8
 
@@ -154,20 +162,68 @@ async def test_a_join_goes_on_where_it_was_killed(lab: Lab, monkeypatch: pytest.
 async def test_who_needs_no_snapshot_asks_nobody(lab: Lab, tmp_path: Path) -> None:
     now, period = lab.genesis.time + 1000, lab.genesis.security.trust_period
     home = lab.home(JOINER)
-    fresh = standing(home, lab.genesis, None, None, now)
+    fresh = look_into(home, lab.genesis, None, None, now).place
     assert fresh is not None and isinstance(fresh.root, GenesisRoot) and fresh.height == 0
-    # a validator of the present set, and who trusts nothing that is young enough
-    assert standing(home, lab.genesis, lab.consensus_keys[0].public_key, None, now) is None
-    assert standing(home, lab.genesis, None, None, lab.genesis.time + period) is None
+    voter = look_into(home, lab.genesis, lab.consensus_keys[0].public_key, None, now)
+    assert voter.place is None and not voter.expired
+    late = look_into(home, lab.genesis, None, None, lab.genesis.time + period)  # nothing is young enough to be trusted
+    assert late.place is None and late.expired
     named = HeaderRoot(Height(5), BlockId(bytes(32)))
-    assert standing(home, lab.genesis, None, named, now) == Standing(Height(0), named, None, True)
+    assert look_into(home, lab.genesis, None, named, now).place == Standing(Height(0), named, None, True, 1)
+
+
+async def test_a_running_node_whose_blocks_nobody_has_joins_by_a_snapshot(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Peers that joined by a snapshot themselves lack what it needs next: it finishes a chain beside its own."""
+    monkeypatch.setattr("node.rejoining.LOOK_EVERY", 0.2)
+    monkeypatch.setattr("node.joining.MEETING", 1.0)
+    home = lab.home(JOINER)
+    async with lab.node(0, snapshot_every=8) as first:
+        async with lab.node(JOINER) as joined:
+            nonce = await pay_until(lab, first, 3)
+            await until(lambda: joined.core.chain.height >= 3)
+        nonce = await pay_until(lab, first, 11, nonce)
+        await until(lambda: len(list(snapshots_in(lab.home(0).snapshots))) == 1)
+        for index in (1, 2):
+            party = Party(lab.home(index), lab.config(index), lab.genesis, lab.node_keys[index], None,
+                          root_at(first, 9))
+            _, place = prepare(party)
+            assert place is not None
+            await join_first(party, place, Board().tell)
+        async with lab.node(1, snapshot_every=8) as second, lab.node(2, snapshot_every=8) as third:
+            await pay_until(lab, first, 18, nonce)
+            await until(lambda: min(one.core.chain.height for one in (second, third)) >= 18)
+            for index in (1, 2):
+                await until(lambda index=index: len(list(snapshots_in(lab.home(index).snapshots))) == 1)  # type: ignore[misc]
+    del lab.ports[0]  # the one node that has every block is gone
+    began = where(home, lab)[0]
+    async with lab.node(1), lab.node(2):
+        keys = NodeKeys(lab.node_keys[JOINER], None)
+        opened = open_node(home, lab.config(JOINER), lab.genesis, keys, joining=Joining())
+        async with opened as running:
+            with trio.fail_after(30):
+                height = await running.overtaken.receive()
+            assert height == 16 and running.core.chain.height == began < 9
+            assert running.service.status().joining is None
+    assert prepare(Party(home, lab.config(JOINER), lab.genesis, lab.node_keys[JOINER], None, None))[0].height == 16
+
+
+def test_snapshots_by_the_hour_are_made_of_the_same_heights_by_all() -> None:
+    hourly, by_blocks, none = schedule_of("1h"), schedule_of(8), schedule_of(0)
+    hour = 3_600_000
+    assert hourly.wants(Height(9), 5 * hour, 5 * hour - 1) and not hourly.wants(Height(9), 5 * hour + 1, 5 * hour)
+    assert not hourly.wants(Height(2), 5 * hour, 0)  # there is a snapshot from block 2 on
+    assert [height for height in range(30) if by_blocks.wants(Height(height), 0, 0)] == [9, 17, 25]
+    assert schedule_of("30m").period == hour // 2 and not any(none.wants(Height(h), h * hour, 0) for h in range(30))
 
 
 async def test_a_node_near_the_tip_takes_blocks(lab: Lab) -> None:
     async with network(lab) as nodes, lab.node(JOINER) as joined:
         chain_id = nodes[0].core.chain.tip.chain_id
         place = Standing(Height(0), GenesisRoot(chain_id), None, False)
-        joiner = Joiner(lab.home(JOINER), lab.genesis, place, joined.network, SchemeVerifier(), lambda: 0)
+        told = Board().tell
+        joiner = Joiner(lab.home(JOINER), lab.genesis, place, joined.network, SchemeVerifier(), lambda: 0, told)
         with trio.fail_after(10):
             assert await joiner.join() is None
 

@@ -13,10 +13,13 @@ from node.cli.passwords import PasswordFile, read_password
 from node.cli.session import Session, command
 from node.cli.sign_state import take_over
 from node.home import open_home
-from node.joining import Joining
+from node.interop.child import Beside, listener, nothing
+from node.interop.ready import check_installed
 from node.keystore import CONSENSUS_KEY, NODE_KEY, is_sealed
 from node.light.roots import HeaderRoot
 from node.node import run_node
+from node.rejoining import Joining
+from p2p.address import parse_place
 from state.types import BlockId, Height
 
 app = typer.Typer()
@@ -41,6 +44,9 @@ def start(
     trust_height: Annotated[int, typer.Option(min=0, help="Height of a recent block that is trusted.")] = 0,
     trust_hash: Annotated[str, typer.Option(help="Id of that block: joins by a snapshot.")] = "",
     sync: Annotated[Sync, typer.Option(help="How to join when the chain is far ahead.")] = Sync.AUTO,
+    open_listen: Annotated[str, typer.Option(
+        metavar="[ADDR]:PORT", help="Also let peers of stock libp2p listen and ask for proofs (nexus interop).",
+    )] = "",
     password_file: PasswordFile = None,
 ) -> None:
     """Run the node: SIGTERM or Ctrl-C stops it cleanly. A password is needed only if its own keys are sealed.
@@ -65,4 +71,9 @@ def start(
     files = [home.keys / f"{name}.json" for name in (CONSENSUS_KEY, NODE_KEY)]
     sealed = any(is_sealed(path) for path in files if path.exists())
     password = read_password(password_file, "the node's keys") if sealed else None
-    run_node(session.home, os.environ, password, joining=joining)
+    beside: Beside = nothing
+    if open_listen:
+        parse_place(open_listen, 0)
+        check_installed()
+        beside = listener(session.home.resolve(), open_listen)
+    run_node(session.home, os.environ, password, joining=joining, beside=beside)
