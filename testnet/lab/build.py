@@ -114,7 +114,7 @@ def _genesis(
 def peers_of(manifest: LabManifest, name: str) -> tuple[str, ...]:
     """Return whom a node stays connected to.
 
-    Whoever names nobody and asks no seed knows the validators that start at once and may be dialled. Sentries know
+    Whoever names nobody and asks no seed, a seed itself included, knows the validators that start at once and may be dialled. Sentries know
     whom they guard, and each other, so that a vote is never more than three ways from anybody.
     """
     node = manifest.nodes[name]
@@ -122,7 +122,7 @@ def peers_of(manifest: LabManifest, name: str) -> tuple[str, ...]:
         guarded = [one for one, other in manifest.nodes.items() if other.role == "guarded" and name in other.peers]
         others = [one for one, other in manifest.nodes.items() if other.role == "sentry" and one != name]
         return tuple(dict.fromkeys((*node.peers, *guarded, *others)))
-    if node.peers or node.seeds or node.role == "seed":
+    if node.peers or node.seeds:
         return node.peers
     return tuple(
         one for one, other in manifest.nodes.items()

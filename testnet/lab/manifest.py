@@ -19,6 +19,7 @@ AtHeight = Annotated[int, Meta(ge=0, le=100_000)]
 Seconds = Annotated[float, Meta(ge=0, le=3600)]
 Milliseconds = Annotated[float, Meta(ge=0, le=10_000)]
 Core = Literal["qh3", "aioquic"]
+Sync = Literal["auto", "blocks", "snapshot"]
 Release = Annotated[int, Meta(ge=1, le=9)]
 AmountText = Annotated[str, Meta(pattern="^[0-9]+(\\.[0-9]+)?(nxs|unxs)$")]
 
@@ -26,7 +27,7 @@ HERE: Final = "here"
 """The region of nodes that name none."""
 
 
-class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every table of a manifest."""
 
 
@@ -78,7 +79,7 @@ class Node(Table, frozen=True, kw_only=True):
     region: Name = HERE
     start_at: AtHeight = 0
     """It starts when the network has reached this height."""
-    sync: Literal["auto", "blocks", "snapshot"] = "auto"
+    sync: Sync = "auto"
     """How it joins; `snapshot` is given a trusted height and hash, and has to have used one."""
     seeds: Names = ()
     """Whom it asks for others, instead of knowing peers."""

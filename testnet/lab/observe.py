@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import trio
 
 from crypto.errors import Reason, Refused
-from node.api.methods import GetBlock, GetHeader, GetStatus, GetValidators, QueryModule
+from node.api.methods import GetBlock, GetStatus, GetValidators, QueryModule
 from node.client import AsyncClient
 
 
@@ -87,7 +87,7 @@ async def _first(client: AsyncClient, tip: int) -> int:
     while present - lacking > 1:
         middle = (lacking + present) // 2 if lacking else 1
         try:
-            await client.ask(GetHeader(height=str(middle)))
+            await client.ask(GetBlock(height=str(middle)))
         except Refused as refused:
             if refused.reason is not Reason.NOT_AVAILABLE:
                 raise

@@ -150,22 +150,35 @@ def _wanted(kind: Any) -> str:
 
 def to_toml(manifest: LabManifest) -> str:
     """Return a manifest as TOML, without what is as usual. `parse_manifest` gives the same manifest."""
-    tree: dict[str, Any] = msgspec.to_builtins(manifest)
-    lines = [_line(key, tree[key]) for key in ("name", "about", "seed", "until", "limit") if key in tree]
-    for key in ("chain", "load"):
-        if tree.get(key):
-            lines += _section(f"[{key}]", tree[key])
-    for key in ("classes", "nodes"):
-        for name, table in tree.get(key, {}).items():
-            lines += _section(f"[{key}.{name}]", table)
-    for key in ("links", "steps"):
-        for table in tree.get(key, ()):
-            lines += _section(f"[[{key}]]", table)
+    own = _unusual(manifest)
+    lines = [_line(key, own[key]) for key in ("name", "about", "seed", "until", "limit") if key in own]
+    for key, table in (("chain", manifest.chain), ("load", manifest.load)):
+        if _unusual(table):
+            lines += _section(f"[{key}]", table)
+    for name, way in manifest.classes.items():
+        lines += _section(f"[classes.{name}]", way)
+    for link in manifest.links:
+        lines += _section("[[links]]", link)
+    for name, node in manifest.nodes.items():
+        lines += _section(f"[nodes.{name}]", node)
+    for step in manifest.steps:
+        lines += _section("[[steps]]", step)
     return "\n".join(lines) + "\n"
 
 
-def _section(head: str, table: Mapping[str, Any]) -> list[str]:
-    return ["", head, *(_line(key, value) for key, value in table.items())]
+def _unusual(table: Table) -> dict[str, Any]:
+    """Return what a table says by key, without what is as usual."""
+    tag = type(table).__struct_config__.tag
+    said = {} if tag is None else {"do": tag}
+    for field in msgspec.structs.fields(table):
+        value = getattr(table, field.name)
+        if field.required or value != field.default:
+            said[field.encode_name] = value
+    return said
+
+
+def _section(head: str, table: Table) -> list[str]:
+    return ["", head, *(_line(key, value) for key, value in _unusual(table).items())]
 
 
 def _line(key: str, value: Any) -> str:

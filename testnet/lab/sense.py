@@ -82,6 +82,8 @@ def _node(manifest: LabManifest, name: str, node: Node) -> Iterator[str]:
     for lie in node.lies:
         if lie not in BEHAVIOURS:
             yield f"{place} lies: there is no behaviour {lie!r}; there are {', '.join(BEHAVIOURS)}"
+    if node.sync != "auto" and node.release > 1:
+        yield f"{place} sync: a program of another release joins as it likes: leave out sync, or let it upgrade later"
     if node.sync == "snapshot":
         able = [
             other for other in manifest.full_nodes()
