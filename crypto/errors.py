@@ -250,6 +250,8 @@ class Reason(StrEnum):
     """A plot file is damaged, is another than its name says, or cannot be made."""
     BAD_GENESIS = "bad_genesis"
     """The genesis document is malformed or breaks a rule."""
+    BAD_GENTX = "bad_gentx"
+    """A validator's part of a genesis document is malformed, for another draft, or cannot go with the others."""
     GENESIS_MISMATCH = "genesis_mismatch"
     """The genesis differs from the one that this home was made with."""
     HOME_MISSING = "home_missing"

@@ -24,6 +24,8 @@ class Label(Enum):
     VALIDATORS = b"nexus/validators/1"  # validator set -> its hash
     EVIDENCE = b"nexus/evidence/1"
     GENESIS = b"nexus/genesis/1"  # genesis document -> chain id
+    GENESIS_TERMS = b"nexus/genesis-terms/1"  # rules of a genesis document -> what its first validators agree to
+    GENTX = b"nexus/gentx/1"  # a validator's part of a genesis document -> what its operator signs
     BEACON = b"nexus/beacon/1"  # output of the delay function -> beacon of an epoch
     WEAK_BEACON = b"nexus/weak-beacon/1"  # previous beacon, block id -> beacon of an epoch without such an output
     PLOT = b"nexus/plot/1"  # chain id, owner, index -> plot id

@@ -10,7 +10,7 @@ from typing import Final
 from apps.chain.records import params, validators_at
 from apps.chain.upgrade import version_at
 from apps.genesis import carried_records, init_genesis
-from apps.staking.records import bonded, find_operator, power_of
+from apps.staking.records import Operator, bonded, find_operator, power_of
 from consensus.types import header_codec
 from crypto.errors import Reason, Refused
 from state.chainstore import ChainStore
@@ -63,7 +63,7 @@ def _validators(reader: Reader, height: Height, genesis: Genesis) -> tuple[Genes
         found = find_operator(reader, one.operator)
         power = power_of(bonded(reader, one.operator))
         if found is not None and not found.jailed and not found.tombstoned and power:
-            entries.append(_described(found.public_key, power, one.operator, genesis))
+            entries.append(_described(found, power, one.operator, genesis))
     if not entries:
         raise Refused(
             Reason.NOT_AVAILABLE,
@@ -73,9 +73,9 @@ def _validators(reader: Reader, height: Height, genesis: Genesis) -> tuple[Genes
     return tuple(entries)
 
 
-def _described(public_key: bytes, power: int, operator: Address, genesis: Genesis) -> GenesisValidator:
-    """Return the entry of a validator; name and place are those of the old genesis, if its operator was there."""
+def _described(found: Operator, power: int, operator: Address, genesis: Genesis) -> GenesisValidator:
+    """Return the entry of a validator; its place is that of the old genesis, if its operator was there."""
     known = next((one for one in genesis.validators if one.operator == operator), None)
     return GenesisValidator(
-        public_key, power, operator, known.moniker if known else "", known.node_address if known else ""
+        found.public_key, power, operator, found.moniker, known.node_address if known else "", found.commission
     )

@@ -4,12 +4,13 @@ Two forms: canonical bytes, which are hashed, and a JSON document for people (`s
 asset is `nxs` for the native token (amounts in unxs), else a symbol from the document's own list of assets.
 """
 
-import re
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from crypto.errors import Reason, Refused
 from crypto.hashing import Label, digest
@@ -17,9 +18,21 @@ from crypto.schemes import address_of, check_public_key
 from crypto.space import MIN_K
 from crypto.vdf import MAX_BITS
 from state.encoding import Codec, Record, encode
-from state.params import FASTEST_VDF, ChainParams, ProofParams, SecurityParams, StakingParams, Timing
+from state.params import FASTEST_VDF, BasisPoints, ChainParams, ProofParams, SecurityParams, StakingParams, Timing
 from state.records import MAX_DECIMALS, MAX_SYMBOL, asset_id
-from state.types import MAX_AMOUNT, MAX_INT, NATIVE, UNXS_PER_NXS, AddressField, AmountField, AssetId, ChainId, Unsigned
+from state.types import (
+    HASH_SIZE,
+    MAX_AMOUNT,
+    MAX_INT,
+    NATIVE,
+    UNXS_PER_NXS,
+    Address,
+    AddressField,
+    AmountField,
+    AssetId,
+    ChainId,
+    Unsigned,
+)
 from state.version import SUPPORTED_VERSIONS, check_known
 
 NATIVE_SYMBOL: Final = "nxs"
@@ -30,6 +43,8 @@ MAX_JSON_INT: Final = 2**53 - 1
 """Plain JSON numbers stay exact up to here in every reader."""
 GROUPS: Final = ("timing", "chain", "security", "staking", "proofs")
 """Fields of the document that are groups of plain parameters."""
+SHOWN_FAULTS: Final = 50
+"""How many wrong fields one refusal names."""
 MIN_TIMEOUT: Final = 10
 """Least consensus timeout in ms: with less, rounds would end before anybody could vote."""
 
@@ -49,6 +64,7 @@ class GenesisValidator(Record, frozen=True):
     operator: AddressField
     moniker: Short
     node_address: Annotated[str, Meta(max_length=256)] = ""
+    commission: BasisPoints = 0
 
 
 class GenesisAsset(Record, frozen=True):
@@ -124,12 +140,16 @@ _decoders: Final[dict[type[Record], msgspec.msgpack.Decoder[Record]]] = {
         GenesisBalance, GenesisOutput, CarriedRecord,
     )
 }
-_FIELD_PLACE: Final = re.compile(r"`\$\[(\d+)\]")
-"""How msgspec says which field of an array-like struct is wrong."""
+_SOUND_PARTS: Final[dict[str, Any]] = {
+    "timing": Timing(), "chain": ChainParams(), "security": SecurityParams(), "staking": StakingParams(),
+    "proofs": ProofParams(), "assets": (), "balances": (), "outputs": (), "carried": (),
+    "validators": (GenesisValidator(bytes(33), 1, Address(bytes(HASH_SIZE)), ""),),
+}  # fmt: skip
+"""Stand for the parts of a document while its own fields are checked."""
 
 
-def _bad(field: str, why: str) -> Refused:
-    return Refused(Reason.BAD_GENESIS, f"{field}: {why}")
+def _fault(field: str, why: str) -> str:
+    return f"{field}: {why}"
 
 
 def genesis_hash(genesis: Genesis) -> ChainId:
@@ -151,83 +171,114 @@ def decode_genesis(raw: bytes) -> Genesis:
 
 
 def check_genesis(genesis: Genesis) -> None:
-    """Check every rule that one field's type cannot say. Raises Refused(BAD_GENESIS), naming the first wrong field."""
-    _check_fields(genesis)
+    """Check every rule, also those that one field's type cannot say.
+
+    Raises:
+        Refused: BAD_GENESIS, naming every wrong field.
+    """
+    faults = genesis_faults(genesis)
+    if faults:
+        raise all_faults(faults)
+
+
+def all_faults(faults: Sequence[str]) -> Refused:
+    """Return the refusal that names the first SHOWN_FAULTS of some faults."""
+    more = f"; and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
+    return Refused(Reason.BAD_GENESIS, "; ".join(faults[:SHOWN_FAULTS]) + more)
+
+
+def genesis_faults(genesis: Genesis) -> list[str]:
+    """Return all that is wrong with a document, each as "field: why"; nothing if it is right.
+
+    Rules between fields are looked at once each field for itself is right.
+    """
+    faults = list(_check_fields(genesis))
+    if faults:
+        return faults
     try:
         check_known(genesis.version, SUPPORTED_VERSIONS, "the chain")
     except Refused as refused:
-        raise _bad("version", refused.detail) from None
-    _check_params(genesis)
-    _check_validators(genesis)
-    _check_money(genesis)
-    _check_carried(genesis)
+        faults.append(f"version: {refused.detail}")
+    for check in (_check_params, _check_validators, _check_money, _check_carried):
+        faults += check(genesis)
+    return faults
 
 
-def _check_fields(genesis: Genesis) -> None:
+def _check_fields(genesis: Genesis) -> Iterator[str]:
     """Check sizes and ranges. A struct that was built in this process has not met its own field types yet."""
     for name in GROUPS:
-        _check_struct(f"{name}.", getattr(genesis, name))
+        yield from _check_struct(f"{name}.", getattr(genesis, name))
     for name in ("validators", "assets", "balances", "outputs", "carried"):
         for place, one in enumerate(getattr(genesis, name)):
-            _check_struct(f"{name}[{place}].", one)
-    _check_struct("", genesis)
+            yield from _check_struct(f"{name}[{place}].", one)
+    yield from _check_struct("", replace(genesis, **_SOUND_PARTS))
+    if not genesis.validators:
+        yield _fault("validators", "there are none: a draft becomes a genesis document by `nexus genesis collect`")
+    if len(genesis.validators) > MAX_GENESIS_VALIDATORS:
+        yield _fault("validators", f"{len(genesis.validators)}, at most {MAX_GENESIS_VALIDATORS}")
 
 
-def _check_struct(prefix: str, value: Record) -> None:
+def _check_struct(prefix: str, value: Record) -> Iterator[str]:
     for name, number in msgspec.structs.asdict(value).items():
         if isinstance(number, int) and abs(number) > MAX_INT:
-            raise _bad(prefix + name, "more than 63 bits")
+            yield _fault(prefix + name, "more than 63 bits")
+            return
     try:
         _decoders[type(value)].decode(encode(value))
-    except msgspec.DecodeError as error:
-        place = _FIELD_PLACE.search(str(error))
-        name = value.__struct_fields__[int(place[1])] if place else "document"
-        raise _bad(prefix + name, str(error)) from None
+    except msgspec.DecodeError:
+        for one in msgspec.structs.fields(type(value)):
+            try:
+                msgspec.msgpack.decode(encode(getattr(value, one.name)), type=one.type)
+            except msgspec.DecodeError as error:
+                yield _fault(prefix + one.name, str(error).partition(" - at ")[0])
 
 
-def _check_params(genesis: Genesis) -> None:
+def _check_params(genesis: Genesis) -> Iterator[str]:
     plain = [("", "time", genesis.time)]
     for group in GROUPS:
         plain += [(f"{group}.", name, value) for name, value in msgspec.structs.asdict(getattr(genesis, group)).items()]
     for group, name, value in plain:
         if value > MAX_JSON_INT:
-            raise _bad(group + name, f"{value} is more than 2**53 - 1")
+            yield _fault(group + name, f"{value} is more than 2**53 - 1")
     timing, chain, security = genesis.timing, genesis.chain, genesis.security
     for name in ("timeout_propose", "timeout_prevote", "timeout_precommit"):
         if not MIN_TIMEOUT <= getattr(timing, name) <= timing.timeout_max:
-            raise _bad(f"timing.{name}", f"must lie between {MIN_TIMEOUT} ms and timeout_max")
+            yield _fault(f"timing.{name}", f"must lie between {MIN_TIMEOUT} ms and timeout_max ({timing.timeout_max})")
     if chain.expiry_window < chain.anchor_window:
-        raise _bad("chain.expiry_window", "must not be smaller than anchor_window")
+        yield _fault("chain.expiry_window", f"must not be smaller than anchor_window ({chain.anchor_window})")
     if security.unbonding > security.evidence_age:
-        raise _bad("security.unbonding", "must not be longer than evidence_age: evidence age >= unbonding")
+        why = f"must not be longer than evidence_age ({security.evidence_age}): evidence age >= unbonding"
+        yield _fault("security.unbonding", why)
     if security.trust_period >= security.unbonding:
-        raise _bad("security.trust_period", "must be shorter than unbonding: unbonding > trust period")
+        why = f"must be shorter than unbonding ({security.unbonding}): unbonding > trust period"
+        yield _fault("security.trust_period", why)
     if genesis.staking.unbonding_blocks > chain.evidence_window:
-        raise _bad("staking.unbonding_blocks", "must not be more than chain.evidence_window: evidence age >= unbonding")
-    _check_proofs(genesis)
+        why = f"must not be more than chain.evidence_window ({chain.evidence_window}): evidence age >= unbonding"
+        yield _fault("staking.unbonding_blocks", why)
+    yield from _check_proofs(genesis)
     if not security.trust_period:
-        raise _bad("security.trust_period", "must not be zero: no light client could trust anything")
+        yield _fault("security.trust_period", "must not be zero: no light client could trust anything")
 
 
-def _check_proofs(genesis: Genesis) -> None:
+def _check_proofs(genesis: Genesis) -> Iterator[str]:
     proofs, timing = genesis.proofs, genesis.timing
     if proofs.space_k and proofs.space_k < MIN_K:
-        raise _bad("proofs.space_k", f"must be 0 or at least {MIN_K}, the smallest plot")
+        yield _fault("proofs.space_k", f"must be 0 or at least {MIN_K}, the smallest plot")
     if proofs.vdf_bits % 8:
-        raise _bad("proofs.vdf_bits", "must be a multiple of 8")
+        yield _fault("proofs.vdf_bits", "must be a multiple of 8")
     if proofs.target_gas and proofs.max_difficulty < genesis.chain.difficulty:
-        raise _bad("proofs.max_difficulty", "must not be less than chain.difficulty")
+        yield _fault("proofs.max_difficulty", f"must not be less than chain.difficulty ({genesis.chain.difficulty})")
     if proofs.where and not proofs.space_k:
-        raise _bad("proofs.where", "must be 0 on a chain that asks for no space")
+        yield _fault("proofs.where", "must be 0 on a chain that asks for no space")
     if proofs.vdf_iterations and proofs.vdf_bits >= MAX_BITS:
         steps = (timing.timeout_propose, timing.timeout_prevote, timing.timeout_precommit)
         waits = [min(step + timing.timeout_delta * round, timing.timeout_max) for step in steps for round in range(3)]
         least = FASTEST_VDF * sum(waits) // 1000
         if proofs.vdf_iterations < least:
-            raise _bad("proofs.vdf_iterations", f"must be 0 or at least {least}: longer than three rounds' timeouts")
+            yield _fault("proofs.vdf_iterations", f"must be 0 or at least {least}: longer than three rounds' timeouts")
 
 
-def _check_validators(genesis: Genesis) -> None:
+def _check_validators(genesis: Genesis) -> Iterator[str]:
     seen: set[bytes] = set()
     operators: set[bytes] = set()
     for place, validator in enumerate(genesis.validators):
@@ -235,52 +286,56 @@ def _check_validators(genesis: Genesis) -> None:
         try:
             check_public_key(validator.public_key)
         except Refused as refused:
-            raise _bad(f"{field}.public_key", refused.detail) from None
+            yield _fault(f"{field}.public_key", refused.detail)
+            continue
         address = address_of(validator.public_key)
         if address in seen:
-            raise _bad(f"{field}.public_key", "another validator has the same key")
+            yield _fault(f"{field}.public_key", "another validator has the same key")
         seen.add(address)
         if validator.operator in operators:
-            raise _bad(f"{field}.operator", "another validator has the same operator")
+            yield _fault(f"{field}.operator", "another validator has the same operator")
         operators.add(validator.operator)
 
 
-def _check_money(genesis: Genesis) -> None:
+def _check_money(genesis: Genesis) -> Iterator[str]:
     totals = {NATIVE_SYMBOL: 0}
     if not genesis.carried:
         for place, validator in enumerate(genesis.validators):
-            _add(totals, f"validators[{place}].power", NATIVE_SYMBOL, validator.power * UNXS_PER_NXS)
+            yield from _add(totals, f"validators[{place}].power", NATIVE_SYMBOL, validator.power * UNXS_PER_NXS)
     for place, asset in enumerate(genesis.assets):
         if asset.symbol in totals:
-            raise _bad(f"assets[{place}].symbol", f"{asset.symbol} is taken")
+            yield _fault(f"assets[{place}].symbol", f"{asset.symbol} is taken")
+            continue
         totals[asset.symbol] = 0
     held: set[tuple[bytes, str]] = set()
     for place, balance in enumerate(genesis.balances):
         if (balance.owner, balance.symbol) in held:
-            raise _bad(f"balances[{place}].owner", f"a second balance of {balance.symbol} for the same account")
+            yield _fault(f"balances[{place}].owner", f"a second balance of {balance.symbol} for the same account")
         held.add((balance.owner, balance.symbol))
-        _add_listed(totals, f"balances[{place}]", balance.symbol, balance.amount)
+        yield from _add_listed(totals, f"balances[{place}]", balance.symbol, balance.amount)
     for place, output in enumerate(genesis.outputs):
-        _add_listed(totals, f"outputs[{place}]", output.symbol, output.amount)
+        yield from _add_listed(totals, f"outputs[{place}]", output.symbol, output.amount)
 
 
-def _add_listed(totals: dict[str, int], field: str, symbol: str, amount: int) -> None:
+def _add_listed(totals: dict[str, int], field: str, symbol: str, amount: int) -> Iterator[str]:
     if symbol not in totals:
-        raise _bad(f"{field}.symbol", f"no asset {symbol} is listed")
-    _add(totals, f"{field}.amount", symbol, amount)
+        yield _fault(f"{field}.symbol", f"no asset {symbol} is listed; there are {', '.join(sorted(totals))}")
+        return
+    yield from _add(totals, f"{field}.amount", symbol, amount)
 
 
-def _add(totals: dict[str, int], field: str, symbol: str, amount: int) -> None:
+def _add(totals: dict[str, int], field: str, symbol: str, amount: int) -> Iterator[str]:
     if not amount:
-        raise _bad(field, "must not be zero")
+        yield _fault(field, "must not be zero")
+    over = totals[symbol] > MAX_AMOUNT
     totals[symbol] += amount
-    if totals[symbol] > MAX_AMOUNT:
-        raise _bad(field, f"the supply of {symbol} grows over {MAX_AMOUNT}")
+    if totals[symbol] > MAX_AMOUNT and not over:
+        yield _fault(field, f"the supply of {symbol} grows over {MAX_AMOUNT}")
 
 
-def _check_carried(genesis: Genesis) -> None:
+def _check_carried(genesis: Genesis) -> Iterator[str]:
     for place, (one, other) in enumerate(pairwise(genesis.carried), start=1):
         if one.key >= other.key:
-            raise _bad(f"carried[{place}].key", "the records are not in rising order of key")
+            yield _fault(f"carried[{place}].key", "the records are not in rising order of key")
     if genesis.carried and (genesis.assets or genesis.balances or genesis.outputs):
-        raise _bad("carried", "a document that takes over another chain's records lists no money of its own")
+        yield _fault("carried", "a document that takes over another chain's records lists no money of its own")

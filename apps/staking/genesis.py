@@ -33,7 +33,7 @@ def write_genesis(state: Overlay, genesis: Genesis, chain_id: ChainId) -> None:
     for one in genesis.validators:
         amount = Amount(one.power * UNXS_PER_NXS)
         pool = Pool(amount=amount, shares=amount)
-        record = Operator(one.public_key, one.moniker or one.operator.hex()[:8], 0)
+        record = Operator(one.public_key, one.moniker or one.operator.hex()[:8], one.commission)
         set_operator(state, one.operator, record)
         bind_key(state, record.address, one.operator)
         set_pool(state, one.operator, pool)

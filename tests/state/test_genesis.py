@@ -26,7 +26,7 @@ from state.genesis import (
     decode_genesis,
     genesis_hash,
 )
-from state.genesis_json import genesis_from_json, genesis_to_json
+from state.genesis_json import genesis_from_json, genesis_to_json, read_genesis_json
 from state.params import ChainParams, ProofParams, SecurityParams, Timing
 from state.records import asset_id
 from state.types import MAX_AMOUNT, NATIVE, Address, Amount
@@ -127,11 +127,19 @@ def put(*path: str | int, value: object) -> Callable[[Document], None]:
         (put("balances", 0, "amount", value=str(2**63)), "balances[0].amount"),
         (put("outputs", 1, "amount", value=str(MAX_AMOUNT)), "outputs[1].amount"),
         (put("outputs", 0, "owner", value=encode_address(BOB)[:-1] + "q"), "outputs[0].owner"),
-        (put("outputs", 0, "amount", value="-1"), "document"),
-        (put("outputs", 0, "amount", value="01"), "document"),
-        (put("outputs", 0, "amount", value=1), "document"),
-        (put("outputs", 0, "colour", value="red"), "document"),
-        (put("colour", value="red"), "document"),
+        (put("validators", 0, "commission", value=10_001), "validators[0].commission"),
+        (put("validators", 0, "commission", value="5"), "validators[0].commission"),
+        (put("validators", value={}), "validators"),
+        (put("timing", value=[]), "timing"),
+        (put("timing", "timeout_max", value=1.5), "timing.timeout_max"),
+        (put("timing", "timeout_max", value=True), "timing.timeout_max"),
+        (put("assets", 0, "mintable", value=1), "assets[0].mintable"),
+        (put("outputs", 0, "amount", value="-1"), "outputs[0].amount"),
+        (put("outputs", 0, "amount", value="01"), "outputs[0].amount"),
+        (put("outputs", 0, "amount", value=1), "outputs[0].amount"),
+        (put("outputs", 0, "colour", value="red"), "outputs[0].colour"),
+        (put("outputs", 0, value=[]), "outputs[0]"),
+        (put("colour", value="red"), "colour"),
     ],
 )
 def test_wrong_fields_are_named(change: Callable[[Document], None], field: str) -> None:
@@ -141,6 +149,36 @@ def test_wrong_fields_are_named(change: Callable[[Document], None], field: str) 
         genesis_from_json(json.dumps(form).encode())
     assert refused.value.reason is Reason.BAD_GENESIS
     assert refused.value.detail.split(":")[0] == field
+
+
+def test_all_wrong_fields_are_named_at_once() -> None:
+    form = document()
+    for change in (
+        put("timing", "timeout_propsoe", value=1), put("chain", "difficulty", value=65), put("name", value=7),
+        put("validators", 0, "power", value="0"), put("validators", 1, "operator", value="nx1qqq"),
+        put("assets", 0, "decimals", value="2"), put("balances", 1, "symbol", value="silver"),
+        put("security", "trust_period", value=0), put("outputs", 0, "amount", value=5),
+    ):
+        change(form)
+    del form["version"]
+    genesis, faults = read_genesis_json(json.dumps(form).encode())
+    assert genesis is not None
+    assert [fault.split(":")[0] for fault in faults] == [
+        "version", "name", "timing.timeout_propsoe", "validators[1].operator", "assets[0].decimals",
+        "outputs[0].amount", "chain.difficulty", "validators[0].power",
+    ]
+    form = document()
+    for change in (
+        put("timing", "timeout_prevote", value=1), put("security", "trust_period", value=0),
+        put("balances", 1, "symbol", value="silver"), put("validators", 1, "public_key", value=KEY.hex()),
+        put("chain", "expiry_window", value=1),
+    ):
+        change(form)
+    _, faults = read_genesis_json(json.dumps(form).encode())
+    assert [fault.split(":")[0] for fault in faults] == [
+        "timing.timeout_prevote", "chain.expiry_window", "security.trust_period", "validators[1].public_key",
+        "balances[1].symbol",
+    ]
 
 
 def test_the_limits_hold_exactly() -> None:

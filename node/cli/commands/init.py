@@ -100,12 +100,16 @@ def own_genesis(name: str, moniker: str, consensus: SecretKey, operator: SecretK
 
 def read_genesis(path: Path) -> Genesis:
     """Return the genesis of a JSON document. Raises Refused(BAD_GENESIS)."""
+    return genesis_from_json(read_file(path))
+
+
+def read_file(path: Path) -> bytes:
+    """Return a genesis document's bytes. Raises Refused(BAD_GENESIS)."""
     try:
         with path.open("rb") as file:
-            raw = file.read(MAX_GENESIS + 1)
+            return file.read(MAX_GENESIS + 1)
     except OSError as error:
         raise Refused(Reason.BAD_GENESIS, f"{path} cannot be read: {error.strerror}") from None
-    return genesis_from_json(raw)
 
 
 def write_genesis(home: Home, genesis: Genesis) -> None:
