@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from consensus.types import Block, Commit, Evidence, Proposal, SignedOffer, Tip, Vote, VoteKind
 from crypto.errors import Reason
-from state.types import BlockId, Height, Round
+from state.types import Address, BlockId, Height, Round
 
 PeerId = bytes
 """Node id of who sent something; empty for ourselves."""
@@ -174,6 +174,15 @@ class AppendLog:
 
 
 @dataclass(frozen=True, slots=True)
+class PassOn:
+    """A peer's message is new and good: send it on to peers that have no other way to its signer."""
+
+    message: Proposal | Vote
+    signer: Address
+    sender: PeerId
+
+
+@dataclass(frozen=True, slots=True)
 class Decide:
     """The block is final: commit it in one batch, then answer with StartHeight."""
 
@@ -236,7 +245,7 @@ class Misbehaved:
 
 Effect = (
     SignVote | SignProposal | Broadcast | ScheduleTimeout | BuildBlock | CheckBlock | PersistBlock | AppendLog
-    | Decide | RecordEvidence | ProposalRejected | PeerAhead | Diverged | Misbehaved
+    | PassOn | Decide | RecordEvidence | ProposalRejected | PeerAhead | Diverged | Misbehaved
 )
 
 
@@ -260,7 +269,7 @@ class Signer(Protocol):
 
 __all__ = [
     "AppendLog", "Block", "BlockBuilt", "BlockChecked", "Broadcast", "BuildBlock", "CheckBlock", "Decide", "Diverged",
-    "Effect", "Input", "Misbehaved", "OfferReceived", "PeerAhead", "PeerId", "PersistBlock", "ProposalReceived",
-    "ProposalRejected", "RecordEvidence", "ScheduleTimeout", "SignProposal", "SignVote", "Signer", "StartHeight",
-    "Step", "Timeout", "TimeoutElapsed", "Verifier", "VoteReceived", "WorkAvailable",
+    "Effect", "Input", "Misbehaved", "OfferReceived", "PassOn", "PeerAhead", "PeerId", "PersistBlock",
+    "ProposalReceived", "ProposalRejected", "RecordEvidence", "ScheduleTimeout", "SignProposal", "SignVote", "Signer",
+    "StartHeight", "Step", "Timeout", "TimeoutElapsed", "Verifier", "VoteReceived", "WorkAvailable",
 ]

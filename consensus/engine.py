@@ -106,6 +106,10 @@ class Engine:
         """Return what we hold that contradicts what a peer saw."""
         return next((contradicting(run.held, seen) for run in self._runs if run.height == seen.height), ())
 
+    def unseen(self, seen: Sightings) -> tuple[Address, ...]:
+        """Return the validators of whom a peer saw something at a height that we hold, and we nothing."""
+        return next((run.unseen(seen) for run in self._runs if run.height == seen.height), ())
+
     def restore(self, entries: Sequence[LogEntry]) -> None:
         """Take the log's entries, before the first StartHeight: what they hold is never signed again."""
         self._entries = tuple(entries)

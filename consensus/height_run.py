@@ -21,6 +21,7 @@ from consensus.effects import (
     Diverged,
     Effect,
     Misbehaved,
+    PassOn,
     PeerId,
     PersistBlock,
     ProposalRejected,
@@ -48,7 +49,7 @@ from consensus.round_machine import (
     StartTimer,
     ValueIsValid,
 )
-from consensus.sightings import offer_of
+from consensus.sightings import Sightings, absent_voters, offer_of
 from consensus.timing import is_timely, rest_before_next, timeout
 from consensus.types import (
     Commit,
@@ -221,12 +222,14 @@ class HeightRun:
                 self._check_proposal(proposal)
             except Refused as error:
                 return [Misbehaved(sender, error.reason, error.detail)]
-        effects: list[Effect] = [Broadcast(proposal) if sender == OWN else AppendLog(proposal)]
+        effects: list[Effect] = [Broadcast(proposal)]
+        if sender != OWN:
+            effects = [AppendLog(proposal), PassOn(proposal, self._address(self._proposer(round)), sender)]
         if self._own_turn(round):
             # signed here, or by an earlier life of ours that lost its log: never sign another one
             self._own_proposals.setdefault(round, proposal)
         if held:
-            accused = self.tip.validators.validators[self._proposer(round)].address
+            accused = self._address(self._proposer(round))
             # unlike votes, not broadcast: each may be a megabyte, and the relay brings both to who lacks one
             effects.append(RecordEvidence(duplicate_proposal(accused, held[0], proposal)))
         self._keep(proposal)
@@ -270,7 +273,7 @@ class HeightRun:
             self._own_votes.setdefault((vote.round, vote.kind), vote)
         added, outputs = self._machine.add_vote(vote)
         first: Effect = Broadcast(vote) if sender == OWN else AppendLog(vote)
-        return [first, *self._accuse(added, vote), *self._do(outputs)]
+        return [first, *self._spread(added, vote, sender), *self._do(outputs)]
 
     def late_vote(self, vote: Vote, sender: PeerId) -> list[Effect]:
         """Take a vote after the height is over: for the commit in the next block, and because it may be evidence."""
@@ -279,7 +282,14 @@ class HeightRun:
         refused = self._refusal(vote, sender)
         if refused is not None:
             return refused
-        return self._accuse(self._machine.votes.add(vote, self._machine.state.round), vote)
+        return self._spread(self._machine.votes.add(vote, self._machine.state.round), vote, sender)
+
+    def unseen(self, seen: Sightings) -> tuple[Address, ...]:
+        """Return the validators of whom a peer saw a vote or proposal, and we nothing of that kind and round."""
+        absent = absent_voters(self.held, seen)
+        near = max(self._machine.state.round, 0) + MAX_PROPOSALS_AHEAD
+        absent |= {self._proposer(round) for round, _ in seen.offers if round <= near and round not in self._proposals}
+        return tuple(self._address(index) for index in sorted(absent) if index != self._own_index)
 
     def seen_in_commit(self, commit: Commit) -> list[Effect]:
         """Compare a verified commit of this height with the votes that we hold: who signed both is caught."""
@@ -311,11 +321,20 @@ class HeightRun:
         ahead = self._machine.votes.rounds_of(vote.validator, near)
         return ahead if len(ahead) >= MAX_ROUNDS_AHEAD and vote.round not in ahead else ()
 
+    def _address(self, index: int) -> Address:
+        return self.tip.validators.validators[index].address
+
+    def _spread(self, added: Added, vote: Vote, sender: PeerId) -> list[Effect]:
+        """Accuse, or pass a peer's vote on."""
+        if added.conflict is not None or sender == OWN or not added.taken:
+            return self._accuse(added, vote)
+        return [PassOn(vote, self._address(vote.validator), sender)]
+
     def _accuse(self, added: Added, vote: Vote) -> list[Effect]:
         """Record a conflict, and show it to all: who has only one half of it learns at once."""
         if added.conflict is None:
             return []
-        accused = self.tip.validators.validators[vote.validator].address
+        accused = self._address(vote.validator)
         evidence = RecordEvidence(duplicate_vote(accused, added.conflict, vote))
         return [evidence, Broadcast(added.conflict), Broadcast(vote)]
 

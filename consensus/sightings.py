@@ -73,3 +73,13 @@ def _contradicting(held: Held, seen: Sightings) -> Iterator[SignedOffer | Vote]:
                 continue
             if not has_voted(voters.get((one.kind, one.round, votes[0].block_id), b""), validator):
                 yield votes[0]
+
+
+def absent_voters(held: Held, seen: Sightings) -> set[int]:
+    """Return the indexes of validators of whom a peer saw a vote, and we none of that kind and round."""
+    absent: set[int] = set()
+    for one in seen.votes:
+        known = held.votes.tally(one.round).kinds[one.kind].held
+        bits = int.from_bytes(one.voters, "little")
+        absent.update(index for index in range(bits.bit_length()) if bits >> index & 1 and index not in known)
+    return {index for index in absent if index < len(held.votes.validators)}

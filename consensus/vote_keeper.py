@@ -111,11 +111,12 @@ class VoteKeeper:
 
     Attributes:
         taken: how many votes were ever taken; it rises with everything new.
+        validators: who votes.
     """
 
     def __init__(self, validators: ValidatorSet) -> None:
         self.taken = 0
-        self._validators = validators
+        self.validators = validators
         self._rounds: dict[Round, RoundTally] = {}
         self._proposed = {NIL}
 
@@ -144,7 +145,7 @@ class VoteKeeper:
         if not votes.accepts(vote, vote.block_id in self._proposed):
             return Added(False)
         held = votes.held.get(vote.validator, ())
-        power = self._validators.validators[vote.validator].power
+        power = self.validators.validators[vote.validator].power
         if not tally.voted(vote.validator):
             tally.power += power
         votes.add(vote, power)
@@ -156,7 +157,7 @@ class VoteKeeper:
         tally = self._rounds.get(round)
         if tally is None or not tally.voted(validator):
             return
-        power = self._validators.validators[validator].power
+        power = self.validators.validators[validator].power
         for votes in tally.kinds.values():
             votes.drop(validator, power)
         tally.power -= power
@@ -170,16 +171,16 @@ class VoteKeeper:
 
     def has_quorum(self, kind: VoteKind, round: Round, value: BlockId) -> bool:
         """Whether more than 2/3 voted for this value (NIL: for nil)."""
-        return self._validators.is_quorum(self.tally(round).kinds[kind].power_of.get(value, 0))
+        return self.validators.is_quorum(self.tally(round).kinds[kind].power_of.get(value, 0))
 
     def has_quorum_of_any(self, kind: VoteKind, round: Round) -> bool:
         """Whether more than 2/3 voted, for whatever."""
-        return self._validators.is_quorum(self.tally(round).kinds[kind].power)
+        return self.validators.is_quorum(self.tally(round).kinds[kind].power)
 
     def value_with_quorum(self, kind: VoteKind, round: Round) -> BlockId | None:
         """Return the value, or NIL, that more than 2/3 voted for."""
         for value, power in self.tally(round).kinds[kind].power_of.items():
-            if self._validators.is_quorum(power):
+            if self.validators.is_quorum(power):
                 return value
         return None
 
@@ -196,7 +197,7 @@ class VoteKeeper:
         blocking = (
             round
             for round, tally in self._rounds.items()
-            if round > current_round and self._validators.is_blocking(tally.power)
+            if round > current_round and self.validators.is_blocking(tally.power)
         )
         return max(blocking, default=None)
 
@@ -207,7 +208,7 @@ class VoteKeeper:
 
     def _crossed(self, vote: Vote, tally: RoundTally, current_round: int) -> Crossed | None:
         skip = Crossed(Threshold.SKIP_ROUND, vote.round)
-        if vote.round > current_round and skip not in tally.told and self._validators.is_blocking(tally.power):
+        if vote.round > current_round and skip not in tally.told and self.validators.is_blocking(tally.power):
             tally.told.add(skip)
             return skip
         crossed = self._vote_threshold(vote, tally.kinds[vote.kind])
@@ -218,13 +219,13 @@ class VoteKeeper:
 
     def _vote_threshold(self, vote: Vote, votes: KindTally) -> Crossed | None:
         prevote = vote.kind is VoteKind.PREVOTE
-        if self._validators.is_quorum(votes.power_of[vote.block_id]):
+        if self.validators.is_quorum(votes.power_of[vote.block_id]):
             if vote.block_id:
                 return Crossed(
                     Threshold.POLKA_VALUE if prevote else Threshold.PRECOMMIT_VALUE, vote.round, vote.block_id
                 )
             if prevote:
                 return Crossed(Threshold.POLKA_NIL, vote.round)
-        if self._validators.is_quorum(votes.power):
+        if self.validators.is_quorum(votes.power):
             return Crossed(Threshold.POLKA_ANY if prevote else Threshold.PRECOMMIT_ANY, vote.round)
         return None

@@ -20,6 +20,8 @@ class Tick(StrEnum):
     """Tell peers where we stand, if nothing moves."""
     SIGHTINGS = "sightings"
     """Tell peers whose votes we saw."""
+    DOUBTS = "doubts"
+    """A peer saw what had not come here: is it here now?"""
     BODIES = "bodies"
     """Transactions of a proposal did not come by themselves."""
     BEHIND = "behind"

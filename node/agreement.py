@@ -26,6 +26,7 @@ from consensus.effects import (
     Effect,
     Input,
     Misbehaved,
+    PassOn,
     PeerAhead,
     PersistBlock,
     ProposalReceived,
@@ -67,11 +68,12 @@ from node.evidence_pool import EvidencePool
 from node.last_sign import SignGuard, place_of
 from node.logs import logger
 from node.mempool import Mempool
+from node.passing import Passing, message_frame
 from node.signatures import SignatureCache
 from node.sync import CatchUp
 from node.vote_archive import VoteArchive
 from p2p.network import Channel, PeerId
-from p2p.wire import EvidenceMessage, ProposalMessage, VoteMessage
+from p2p.wire import EvidenceMessage
 from state.encoding import encode
 from state.transaction import decode_transaction
 from state.types import Address, Height
@@ -113,6 +115,7 @@ class Agreement:
         self.engine = engine
         self.candidates = Candidates(mempool)
         self.counters = Counters()
+        self.passing = Passing(engine, None if memory.guard is None else memory.guard.state.key)
         self.pool = memory.pool
         self._log = memory.log
         self._archive = memory.archive
@@ -284,6 +287,8 @@ class Agreement:
                 if self.engine.step.name == RoundStep.UNSTARTED.value:
                     # A validator votes already, so it has work, even if that has not reached us.
                     self._inputs.append(WorkAvailable())
+            case PassOn():
+                self._actions += self.passing.pass_on(effect)
             case PersistBlock(proposal):
                 self._persist(proposal)
             case BuildBlock(_, round, last_commit):
@@ -462,8 +467,3 @@ def _message_in(entry: LogEntry) -> Vote | Proposal | None:
     if isinstance(entry, VoteEntry):
         return entry.vote
     return entry.proposal if isinstance(entry, ProposalEntry) else None
-
-
-def message_frame(message: Proposal | Vote) -> bytes:
-    """Return the CONSENSUS frame of a proposal or vote."""
-    return encode(VoteMessage(message) if isinstance(message, Vote) else ProposalMessage(message))

@@ -31,10 +31,11 @@ from consensus.types import Commit, Vote, VoteKind
 from crypto.errors import Reason, Refused
 from node.actions import Action, Ask, Halt, Report, Send, SendAll, StartTimer, SubmitResult, Tick, Timer, Verify
 from node.admission import GOSSIP, RELAY_BATCH, Admission, Slice
-from node.agreement import Agreement, message_frame
+from node.agreement import Agreement
 from node.hearsay import Hearsay
 from node.logs import logger
 from node.mempool import Mempool
+from node.passing import message_frame
 from node.serving import answers
 from node.snapshots import Shelf
 from node.sync import CatchUp
@@ -48,6 +49,7 @@ from p2p.wire import (
     SyncedBlock,
     Transactions,
     VoteMessage,
+    WishesMessage,
     answer_codec,
     consensus_message_codec,
     wtxid_requests,
@@ -71,6 +73,8 @@ MAX_BAD_SIGNATURES: Final = 64
 """Transactions with a bad signature that a connection may bring: key rotations explain a few, not more."""
 SIGHTINGS_AFTER: Final = 75
 """ms after a vote or proposal that peers are told what we saw: most votes of a kind are in one frame then."""
+DOUBTS_AFTER: Final = 50
+"""ms that a message may stay out which a peer has seen: it may be on its way here by itself."""
 MAX_SHOWN: Final = 4096
 """Contradictions remembered as shown to a peer."""
 PROGRESS_EVERY: Final = 100
@@ -151,6 +155,8 @@ class Core:
                 return self._look()
             case Tick.SIGHTINGS:
                 return self._tell_sightings()
+            case Tick.DOUBTS:
+                return self.agreement.passing.mend(self.chain.tip.validators)
             case Tick.BODIES:
                 return self._ask_bodies()
             case Tick.BEHIND:
@@ -167,6 +173,7 @@ class Core:
     def peer_connected(self, peer_id: PeerId, now: int) -> list[Action]:
         """A peer is there: say where we stand and whom we accuse, and hand over what was submitted here and waits."""
         self._sources.append(peer_id)
+        self.agreement.passing.opened(peer_id)
         accusations = [encode(EvidenceMessage(evidence)) for evidence in self.agreement.pool.pending()]
         actions: list[Action] = [
             Send(peer_id, Channel.CONSENSUS, frame) for frame in (self._status_frame(), *accusations)
@@ -180,7 +187,9 @@ class Core:
         self.catch_up.forget(peer_id)
         del self._bad_signatures[peer_id]
         self._shown.pop(peer_id, None)
-        return []
+        self.agreement.passing.closed(peer_id)
+        changed = self._tell_wishes()
+        return [*changed, SendAll(Channel.CONSENSUS, self._status_frame())] if changed else []
 
     def consensus_frame(self, peer_id: PeerId, payload: bytes, now: int) -> list[Action]:
         """A frame came on CONSENSUS."""
@@ -190,9 +199,11 @@ class Core:
             return self.agreement.punish(peer_id, refused.reason, refused.detail, now)
         match message:
             case VoteMessage(vote):
+                self.agreement.passing.sent(peer_id, vote)
                 return self._follow_up(self.agreement.feed(VoteReceived(vote, peer_id), now))
             case ProposalMessage(proposal):
                 self._prefer(peer_id)
+                self.agreement.passing.sent(peer_id, proposal)
                 return self._follow_up(self.agreement.feed(ProposalReceived(proposal, peer_id), now))
             case RoundStatusMessage(status):
                 return self._peer_status(peer_id, status)
@@ -202,6 +213,9 @@ class Core:
                 return self._follow_up(self.agreement.feed(OfferReceived(offer, peer_id), now))
             case EvidenceMessage(evidence):
                 return self._follow_up(self.agreement.accused(evidence, peer_id, now))
+            case WishesMessage():
+                self.agreement.passing.wishes(peer_id, message)
+                return []
 
     def misbehaved(self, peer_id: PeerId, refused: Refused, now: int) -> list[Action]:
         """A peer sent something that does not even decode."""
@@ -231,7 +245,7 @@ class Core:
         self.agreement.candidates.offer(raws)
         actions = self._follow_up(self.agreement.bodies_came(now))
         heard = sender == GOSSIP
-        forward = heard or not sender or self._passes_on(sender)
+        forward = heard or not sender or self._passes_on(sender) or self.agreement.passing.relies_on(sender)
         batch = self.admission.begin(raws, local=not sender, forward=forward, heard=heard)
         submitted = _Submitted(batch, report, PeerId(b"") if heard else sender)
         if not batch.pending:
@@ -428,6 +442,7 @@ class Core:
         return actions
 
     def _peer_status(self, peer_id: PeerId, status: RoundStatus) -> list[Action]:
+        self.agreement.passing.status(peer_id, status)
         committed = Height(status.height - 1)
         if committed > self.chain.height:
             self.catch_up.note(peer_id, committed)
@@ -443,7 +458,12 @@ class Core:
     def _tell_sightings(self) -> list[Action]:
         """Tell peers whose votes we saw."""
         news = self.agreement.engine.news()
-        return [SendAll(Channel.CONSENSUS, encode(SightingsMessage(seen))) for seen in news]
+        told: list[Action] = [SendAll(Channel.CONSENSUS, encode(SightingsMessage(seen))) for seen in news]
+        return told + self._tell_wishes()
+
+    def _tell_wishes(self) -> list[Action]:
+        """Tell peers whose votes they are to pass on to us, where that has changed."""
+        return self.agreement.passing.tell(self.chain.tip.validators)
 
     def _contradict(self, peer_id: PeerId, seen: Sightings) -> list[Action]:
         """Show a peer what contradicts what it saw, each message once: it may ask again and again."""
@@ -456,6 +476,8 @@ class Core:
                 shown.add(message.signature)
                 frame = message_frame(message) if isinstance(message, Vote) else encode(OfferMessage(message))
                 actions.append(Send(peer_id, Channel.CONSENSUS, frame))
+        if self.agreement.passing.saw(peer_id, seen):
+            actions += self._timer(Tick.DOUBTS, DOUBTS_AFTER)
         return actions
 
     def _peer_ahead(self) -> list[Action]:

@@ -1,7 +1,7 @@
 """The node's messages to its peers: what is inside the frames of each channel.
 
     CONSENSUS     one ConsensusMessage a frame: ProposalMessage | VoteMessage | RoundStatusMessage | SightingsMessage
-                    | OfferMessage | EvidenceMessage
+                    | OfferMessage | EvidenceMessage | WishesMessage
     TRANSACTIONS  one TransactionBatch a frame
     SYNC          a Request, answered by any number of Answer frames:
                     GetStatus        -> ChainStatus
@@ -25,13 +25,13 @@ from msgspec import Meta
 
 from consensus.relay import RoundStatus
 from consensus.sightings import Sightings
-from consensus.types import Block, Commit, Evidence, Header, Proposal, SignedOffer, Vote
+from consensus.types import MAX_VALIDATORS, Block, Commit, Evidence, Header, Proposal, SignedOffer, Vote
 from crypto.errors import Reason, Refused
 from state.encoding import MAX_FRAME, Codec, Record, encode
 from state.pages import PAGE_RECORDS
 from state.snapshot import MAX_LIMIT
 from state.transaction import MAX_TRANSACTION
-from state.types import BlockIdField, HeightField, Unsigned, WtxId, WtxIdField
+from state.types import AddressField, BlockIdField, HeightField, Unsigned, WtxId, WtxIdField
 
 MAX_BATCH_COUNT: Final = 4096
 """Transactions in one frame."""
@@ -94,6 +94,12 @@ class EvidenceMessage(Record, frozen=True, tag=6):
     """Proof that a validator signed two things, for the next block. The receiver checks it itself."""
 
     evidence: Evidence
+
+
+class WishesMessage(Record, frozen=True, tag=7):
+    """Whose votes and proposals the receiver is to pass on to the sender at once; before the first one, everybody's."""
+
+    validators: Annotated[tuple[AddressField, ...], Meta(max_length=MAX_VALIDATORS)]
 
 
 # ---- TRANSACTIONS
@@ -224,6 +230,7 @@ Request = (
 Answer = ChainStatus | Transactions | BlockHead | BlockEnd | Snapshots | Piece | Headers
 ConsensusMessage = (
     ProposalMessage | VoteMessage | RoundStatusMessage | SightingsMessage | OfferMessage | EvidenceMessage
+    | WishesMessage
 )
 
 consensus_message_codec: Final[Codec[ConsensusMessage]] = Codec(ConsensusMessage)  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from consensus.effects import (
     Diverged,
     Effect,
     Misbehaved,
+    PassOn,
     PeerAhead,
     PersistBlock,
     ProposalReceived,
@@ -131,11 +132,11 @@ def test_from_proposal_to_decision() -> None:
     bench = Bench()
     effects = bench.proposal(ONE)
     assert [type(effect) for effect in effects] == [
-        AppendLog, ScheduleTimeout, CheckBlock, SignVote, Broadcast,
+        AppendLog, PassOn, ScheduleTimeout, CheckBlock, SignVote, Broadcast,
     ]
     effects = bench.votes((0, 1), PREVOTE, 0, ONE.block_id)
     assert [type(effect) for effect in effects] == [
-        AppendLog, AppendLog, ScheduleTimeout, PersistBlock, SignVote, Broadcast,
+        AppendLog, PassOn, AppendLog, PassOn, ScheduleTimeout, PersistBlock, SignVote, Broadcast,
     ]
     assert bench.engine.step == (1, 0, "precommit")
     effects = bench.votes((0, 1), PRECOMMIT, 0, ONE.block_id)

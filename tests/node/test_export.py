@@ -11,8 +11,8 @@ from apps.supply import supply_differences
 from apps.token.messages import Deposit, Lock, NewCoin, Transfer
 from consensus.types import Vote
 from crypto.errors import Reason, Refused
-from node.agreement import message_frame
 from node.export import export_genesis
+from node.passing import message_frame
 from node.wallet import ChainPoint, call, message
 from p2p.wire import EvidenceMessage
 from state import ledger

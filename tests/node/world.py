@@ -120,6 +120,7 @@ class Machine:
     versions: tuple[int, ...] = SUPPORTED_VERSIONS
     alive: list[Core] = field(default_factory=list)
 
+    settings: CoreSettings = SETTINGS
     wrap: Wrap = unwrapped
     lives: list[NodeLogic] = field(default_factory=list)
     """What stands around the core that is alive."""
@@ -145,6 +146,7 @@ class World:
         drops: channels whose frames get lost.
         loses: whether a frame from one machine to another gets lost.
         latency: ms that a frame takes.
+        linked: whether two machines are peers; by default all are.
         let_go: who ended its connection with whom, and why. From then on no frame passes between the two.
         on_action: called before each action; True makes its machine crash instead, actions behind it included.
     """
@@ -159,6 +161,7 @@ class World:
         self.drops: set[Channel] = set()
         self.loses: Callable[[Machine, Machine, Channel, bytes], bool] = lambda *_: False
         self.latency: Callable[[], int] = lambda: LATENCY
+        self.linked: Callable[[Machine, Machine], bool] = lambda *_: True
         self.let_go: list[tuple[PeerId, PeerId, Reason]] = []
         self.on_action: Callable[[Machine, Action], bool] = lambda _machine, _action: False
         self._agenda: list[tuple[int, int, Callable[[], None]]] = []
@@ -168,11 +171,11 @@ class World:
     def start(self, machine: Machine) -> None:
         """Begin a life of a machine, and connect it with the living."""
         chain = open_chain(machine.store, self.genesis, versions=machine.versions)
-        machine.alive = [compose(chain, machine.files, FakeVerifier(), machine.key, SETTINGS)]
+        machine.alive = [compose(chain, machine.files, FakeVerifier(), machine.key, machine.settings)]
         machine.lives = [machine.wrap(machine.core, FakeSigner(machine.key or b""), chain)]
         self._do(machine, machine.logic.start(self.now))
         for other in self.machines:
-            if other is not machine and other.alive and machine.alive:
+            if other is not machine and other.alive and machine.alive and self.linked(machine, other):
                 self._do(machine, machine.logic.peer_connected(other.name, self.now))
                 self._do(other, other.logic.peer_connected(machine.name, self.now))
 
@@ -182,7 +185,7 @@ class World:
         machine.life += 1
         machine.log.crash(torn)
         for other in self.machines:
-            if other.alive:
+            if other.alive and self.linked(machine, other):
                 self._do(other, other.logic.peer_disconnected(machine.name, self.now))
 
     def submit(self, machine: Machine, raws: list[bytes]) -> tuple[SubmitResult, ...]:
@@ -236,7 +239,8 @@ class World:
             case Send(peer_id, channel, payload):
                 self._deliver(machine, [other for other in self.machines if other.name == peer_id], channel, payload)
             case SendAll(channel, payload):
-                self._deliver(machine, [other for other in self.machines if other is not machine], channel, payload)
+                peers = [other for other in self.machines if other is not machine and self.linked(machine, other)]
+                self._deliver(machine, peers, channel, payload)
             case StartTimer(timer, delay):
                 self._later(machine, delay, lambda core: core.timer_over(timer, self.now))
             case Sign(task, message):
