@@ -26,6 +26,7 @@ from node.client import AsyncClient
 from node.keystore import Keystore
 from node.wallet import message
 from state.types import NATIVE
+from testnet.arrival import join
 from testnet.create import WALLET_PASSWORD, create_network
 from testnet.network import LocalNetwork
 from testnet.outage import crash
@@ -44,6 +45,7 @@ ALL_SCENES: Final[dict[str, tuple[str, Scene]]] = {
     **SCENES,
     "crash": ("A power cut at one validator", crash),
     "light": ("A light client that trusts no node", light),
+    "join": ("A fifth node joins by a snapshot", join),
     "liar": ("A validator that says two things", betray),
 }
 
