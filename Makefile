@@ -4,13 +4,14 @@
 #   make test    every test, the real processes included
 #   make check   lint, types, layers and the fast tests
 #   make bench   measure; one JSON line a figure
+#   make interop the JavaScript packages for the test with a peer of stock libp2p (needs Node 20 and npm)
 #   make native  the compiled kernel for zero-knowledge proofs (needs cargo; without it libsodium does the work)
 #   make sim     whole networks of production nodes, simulated from seeds (SEED, RUNS, NODES, HEIGHTS, FAULTS)
 #   make clean   remove everything that was made here
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench sim native clean venv lint types layers
+.PHONY: help demo test check bench sim native interop clean venv lint types layers
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(name) 2>/dev/null)))
 VENV ?= .venv
@@ -22,6 +23,8 @@ NODES ?= 4
 HEIGHTS ?= 100
 FAULTS ?= all
 NATIVE_LOG := $(VENV)/native-build.log
+JS := tests/interop/js
+JS_STAMP := $(JS)/node_modules/.made-$(shell cksum < $(JS)/package-lock.json | tr -s ' ' '-')
 NATIVE_STAMP := $(VENV)/.native-$(shell cat crypto/native/*.toml crypto/native/Cargo.lock crypto/native/src/* | cksum | tr -s ' ' '-')
 
 help:
@@ -50,7 +53,7 @@ venv: $(STAMP)
 demo: venv
 	@$(BIN)/python -m testnet.demo
 
-test: venv native
+test: venv native interop
 	@$(BIN)/python -m pytest
 
 check: lint types layers
@@ -80,9 +83,17 @@ $(NATIVE_STAMP): $(STAMP)
 
 native: $(NATIVE_STAMP)
 
+# Exact versions with their digests, from the lock file. Without npm the test skips, which continuous integration refuses.
+$(JS_STAMP): $(JS)/package-lock.json
+	@if ! command -v npm >/dev/null 2>&1; then echo "make: no npm: the test with a JavaScript peer is skipped"; \
+	elif (cd $(JS) && npm ci --no-audit --no-fund --loglevel=error >.npm-ci.log 2>&1); then rm -f $(JS)/node_modules/.made-*; touch $@; \
+	else echo "make: the JavaScript packages could not be installed (see $(JS)/.npm-ci.log): the test with a JavaScript peer is skipped"; fi
+
+interop: $(JS_STAMP)
+
 sim: venv
 	@$(BIN)/nexus sim --seed $(SEED) --seeds $(RUNS) --nodes $(NODES) --heights $(HEIGHTS) --faults $(FAULTS)
 
 clean:
-	@rm -rf $(VENV) crypto/native/target crypto/native/reference/target build dist .make bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(JS)/node_modules crypto/native/target crypto/native/reference/target build dist .make bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -96,7 +96,7 @@ class Gateway:
 def _block(event: BlockEvent) -> OpenBlock:
     header = event.header
     return OpenBlock(
-        ChainId(bytes.fromhex(header.chain_id)), Height(header.height), BlockId(bytes.fromhex(header.block_id)),
+        ChainId(bytes.fromhex(header.chain_id)), Height(int(header.height)), BlockId(bytes.fromhex(header.block_id)),
         int(header.time),
     )
 
