@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from apps.hidden import ProofTask
 from consensus.effects import SignProposal, SignVote, Timeout
 from consensus.types import Evidence
 from crypto.errors import Reason, Refused
@@ -88,10 +89,15 @@ class Sign:
 
 @dataclass(frozen=True, slots=True)
 class Verify:
-    """Verify each transaction's signatures, then call `Core.verified` with the ticket and one verdict for each."""
+    """Verify each transaction's signatures and proofs, then call `Core.verified` with the ticket and their verdicts."""
 
     ticket: int
-    checks: tuple[tuple[Check, ...], ...]
+    checks: tuple[tuple[Check | ProofTask, ...], ...]
+
+    @property
+    def has_proofs(self) -> bool:
+        """True if there is more to verify than signatures: milliseconds for each transaction."""
+        return any(isinstance(one, ProofTask) for group in self.checks for one in group)
 
 
 @dataclass(frozen=True, slots=True)

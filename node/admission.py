@@ -12,11 +12,12 @@ from typing import Final
 
 from apps.admission import Admission as Admitted
 from apps.admission import check_for_admission
+from apps.hidden import ProofTask
 from apps.validity import View
 from crypto.errors import Reason, Refused
 from node.actions import Check, SubmitResult
 from node.mempool import Entry, Mempool
-from node.signatures import SignatureCache, checks_of
+from node.signatures import SignatureCache, Verdict, checks_of
 from p2p.network import PeerId
 from p2p.wire import transaction_frames
 from state.transaction import Call, Decoded, decode_transaction, wtx_id
@@ -34,9 +35,12 @@ OWN_KEPT: Final = 8192
 FORM_FAULTS: Final = frozenset({
     Reason.MALFORMED, Reason.NOT_CANONICAL, Reason.TOO_LARGE, Reason.WRONG_CHAIN,
     Reason.SCRIPT_NOT_SUPPORTED, Reason.DUPLICATE_INPUT, Reason.SURPLUS_SIGNATURE, Reason.AMOUNT_OUT_OF_RANGE,
+    Reason.BAD_POINT, Reason.BAD_SCALAR, Reason.BAD_RANGE_PROOF, Reason.BAD_EXCESS, Reason.MISSING_PROOF,
+    Reason.SURPLUS_PROOF,
 })
-"""Reasons that lie in the bytes alone. Every other verdict may be another one after the next block, on another node
-too: bytes are remembered as refused, and peers blamed for them, for these alone."""
+"""Reasons that lie in the bytes alone; those of coins spent count among them, which outpoints name by their hash. Every
+other verdict may be another one after the next block, on another node too: bytes are remembered as refused, and peers
+blamed for them, for these alone."""
 
 
 @dataclass(slots=True)
@@ -62,9 +66,12 @@ class Slice:
     faults: list[Refused] = field(default_factory=list)
 
     @property
-    def checks(self) -> tuple[tuple[Check, ...], ...]:
-        """The signatures to verify, by pending transaction."""
-        return tuple(checks_of(decoded, admitted.keys) for _, decoded, admitted in self.pending)
+    def checks(self) -> tuple[tuple[Check | ProofTask, ...], ...]:
+        """The signatures and proofs to verify, by pending transaction."""
+        return tuple(
+            (*checks_of(decoded, admitted.keys), *(() if admitted.proofs is None else (admitted.proofs,)))
+            for _, decoded, admitted in self.pending
+        )
 
 
 class Admission:
@@ -104,7 +111,8 @@ class Admission:
                 if refused.reason in FORM_FAULTS:
                     self._blame(batch, WtxId(wtx_id(raw)), refused)
                 continue
-            if self._signatures.knows(decoded.wtxid, admitted.keys):
+            proven = admitted.proofs is None or self._signatures.proven(decoded.wtxid)
+            if proven and self._signatures.knows(decoded.wtxid, admitted.keys):
                 self._signatures.hits += 1
                 batch.results[index] = self._enter(decoded, admitted, batch)
             else:
@@ -112,19 +120,18 @@ class Admission:
                 batch.pending.append((index, decoded, admitted))
         return batch
 
-    def finish(self, batch: Slice, verdicts: Sequence[bool]) -> tuple[SubmitResult, ...]:
-        """Take the verdicts on the pending signatures; good transactions enter the mempool."""
+    def finish(self, batch: Slice, verdicts: Sequence[Verdict]) -> tuple[SubmitResult, ...]:
+        """Take the verdicts on the pending signatures and proofs; good transactions enter the mempool."""
         view = self._view()
-        for (index, decoded, admitted), good in zip(batch.pending, verdicts, strict=True):
+        for (index, decoded, admitted), verdict in zip(batch.pending, verdicts, strict=True):
             self._checking.discard(decoded.wtxid)
             self._signatures.misses += 1
-            if not good:
-                refused = Refused(Reason.BAD_SIGNATURE, "a witness's signature does not verify")
-                batch.results[index] = self._refuse(refused)
-                if all(witness.key for witness in decoded.transaction.witnesses):  # no rotation can mend it
-                    self._blame(batch, decoded.wtxid, refused)
+            if verdict is not True:
+                batch.results[index] = self._refuse(self._fault(batch, decoded, verdict))
                 continue
             self._signatures.add(decoded.wtxid, admitted.keys)
+            if admitted.proofs is not None:
+                self._signatures.add_proven(decoded.wtxid)
             try:
                 if view.height != batch.height:  # a block came in between
                     admitted = check_for_admission(decoded, view, self._pending_fees(decoded))
@@ -133,6 +140,16 @@ class Admission:
                 continue
             batch.results[index] = self._enter(decoded, admitted, batch)
         return tuple(result for result in batch.results if result is not None)
+
+    def _fault(self, batch: Slice, decoded: Decoded, verdict: Verdict) -> Refused:
+        """Return why a transaction is refused after verification; blame its sender, unless it could not know better."""
+        if isinstance(verdict, Refused):
+            self._blame(batch, decoded.wtxid, verdict)
+            return verdict
+        refused = Refused(Reason.BAD_SIGNATURE, "a witness's signature does not verify")
+        if all(witness.key for witness in decoded.transaction.witnesses):  # no rotation can mend it
+            self._blame(batch, decoded.wtxid, refused)
+        return refused
 
     def _check(self, decoded: Decoded, view: View) -> Admitted:
         self._mempool.check_new(decoded.wtxid)

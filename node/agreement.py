@@ -56,7 +56,7 @@ from consensus.log import (
     message_entry,
 )
 from consensus.round_machine import RoundStep
-from consensus.types import Commit, Evidence, Proposal, Vote, proposal_sign_bytes, vote_sign_bytes
+from consensus.types import Block, Commit, Evidence, Proposal, Vote, proposal_sign_bytes, vote_sign_bytes
 from crypto.errors import Reason, Refused
 from node.actions import Accuse, Action, Disconnect, Halt, Publish, SendAll, Sign, StartTimer
 from node.candidates import Candidates
@@ -75,7 +75,7 @@ from node.vote_archive import VoteArchive
 from p2p.network import Channel, PeerId
 from p2p.wire import EvidenceMessage
 from state.encoding import encode
-from state.transaction import decode_transaction
+from state.transaction import Decoded, decode_transaction
 from state.types import Address, Height
 
 OWN: Final = b""
@@ -177,7 +177,7 @@ class Agreement:
                 raise Refused(Reason.CORRUPT_LOG, f"block {height} in the log is not final: {refused}") from None
             try:
                 transactions = decode_block(block.transactions)
-                executed = self.chain.execute(block, transactions, self.signatures, self._verifier)
+                executed = self.execute(block, transactions)
             except Refused as refused:
                 if refused.reason is Reason.CORRUPT_DATABASE:
                     raise
@@ -355,6 +355,12 @@ class Agreement:
 
     # ---- blocks
 
+    def execute(self, block: Block, transactions: tuple[Decoded, ...]) -> Executed:
+        """Execute the block after the tip; only what was not verified before is verified. Raises as `Chain.execute`."""
+        return self.chain.execute(
+            block, transactions, self.signatures, self._verifier, self.signatures.find_faults
+        )
+
     def _build(self, round: int, last_commit: Commit, now: int) -> Proposal:
         if self.own_address is None:
             raise AssertionError("only a validator's engine asks for a block")
@@ -362,7 +368,8 @@ class Agreement:
         candidates = (entry.decoded for entry in self._mempool.candidates())
         with timed(self.counters.executing):
             executed, selection = self.chain.build(
-                now, self.own_address, last_commit, evidence, candidates, self.signatures
+                now, self.own_address, last_commit, evidence, candidates, self.signatures,
+                self.signatures.find_faults,
             )
         for decoded, refused in selection.skipped:
             _block_log.debug("left out", txid=decoded.txid, reason=refused.reason.value)
@@ -383,7 +390,7 @@ class Agreement:
             valid = True
             try:
                 with timed(self.counters.executing):
-                    executed = self.chain.execute(block, transactions, self.signatures, self._verifier)
+                    executed = self.execute(block, transactions)
                 self.candidates.remember(executed)
             except Refused as refused:
                 if refused.reason is Reason.CORRUPT_DATABASE:

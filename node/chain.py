@@ -10,6 +10,7 @@ from apps.chain.tip import genesis_tip, tip_after
 from apps.chain.upgrade import scheduled
 from apps.execution import Selection, execute_block, select_transactions
 from apps.genesis import init_genesis
+from apps.hidden import ProofCheck, proofs_hold
 from apps.module import draft_after, draft_of
 from apps.slashing.rules import check_accused
 from apps.validity import SignatureCheck, View, view_after
@@ -91,7 +92,8 @@ class Chain:
     # ---- executing
 
     def execute(
-        self, block: Block, transactions: tuple[Decoded, ...], is_verified: SignatureCheck, verifier: Verifier
+        self, block: Block, transactions: tuple[Decoded, ...], is_verified: SignatureCheck, verifier: Verifier,
+        find_faults: ProofCheck = proofs_hold,
     ) -> Executed:
         """Execute the block after the tip, whose header and last commit were checked. Changes nothing.
 
@@ -100,7 +102,7 @@ class Chain:
         """
         for evidence in block.evidence:
             self.check_evidence(evidence, verifier)
-        result = execute_block(self.store, draft_of(block), transactions, is_verified)
+        result = execute_block(self.store, draft_of(block), transactions, is_verified, find_faults)
         return Executed(block, transactions, result)
 
     def check_evidence(self, evidence: Evidence, verifier: Verifier) -> None:
@@ -136,7 +138,7 @@ class Chain:
 
     def build(
         self, time: int, proposer: Address, last_commit: Commit, evidence: tuple[Evidence, ...],
-        candidates: Iterable[Decoded], is_verified: SignatureCheck,
+        candidates: Iterable[Decoded], is_verified: SignatureCheck, find_faults: ProofCheck = proofs_hold,
     ) -> tuple[Executed, Selection]:
         """Make the block after the tip out of candidates, already executed.
 
@@ -147,6 +149,7 @@ class Chain:
             evidence: whom to accuse.
             candidates: in order of preference.
             is_verified: as for `execute`.
+            find_faults: verifies zero-knowledge proofs, or knows that they hold.
 
         Raises:
             Refused: BAD_EVIDENCE.
@@ -156,7 +159,7 @@ class Chain:
         limits = self.view.params
         selection = select_transactions(
             self.store, draft, candidates, is_verified, max_bytes=limits.max_block_bytes,
-            max_gas=limits.max_block_gas, max_count=wtxid_room(last_commit, evidence),
+            max_gas=limits.max_block_gas, max_count=wtxid_room(last_commit, evidence), find_faults=find_faults,
         )
         wtxids = [decoded.wtxid for decoded in selection.transactions]
         header = make_header(

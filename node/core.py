@@ -37,6 +37,7 @@ from node.logs import logger
 from node.mempool import Mempool
 from node.passing import message_frame
 from node.serving import answers
+from node.signatures import Verdict
 from node.snapshots import Shelf
 from node.sync import CatchUp
 from p2p.network import Channel, PeerId
@@ -254,11 +255,11 @@ class Core:
         self._slices[ticket] = submitted
         return [*actions, Verify(ticket, batch.checks)]
 
-    def verified(self, ticket: int, verdicts: Sequence[bool], now: int) -> list[Action]:
+    def verified(self, ticket: int, verdicts: Sequence[Verdict], now: int) -> list[Action]:
         """The signatures of a slice are checked."""
         return self._entered(self._slices.pop(ticket), verdicts, now)
 
-    def _entered(self, submitted: _Submitted, verdicts: Sequence[bool], now: int) -> list[Action]:
+    def _entered(self, submitted: _Submitted, verdicts: Sequence[Verdict], now: int) -> list[Action]:
         batch = submitted.batch
         results = self.admission.finish(batch, verdicts)
         actions: list[Action] = []
@@ -403,7 +404,7 @@ class Core:
         """Execute a block that is final. If that fails, it is we who are wrong."""
         try:
             transactions = decode_block(synced.block.transactions)
-            executed = self.chain.execute(synced.block, transactions, self.agreement.signatures, self._verifier)
+            executed = self.agreement.execute(synced.block, transactions)
         except Refused as refused:
             if refused.reason is Reason.CORRUPT_DATABASE:
                 raise

@@ -78,6 +78,8 @@ def wall_clock() -> int:
 def worker_count(setting: Literal["auto", "inline"] | int) -> int:
     """Return how many threads verify signatures; 0 means the owner's own.
 
+    Proofs always go to a thread: they take milliseconds, most of them with the interpreter released.
+
     With few processors threads only take turns and pay for it [measured: 95 to 140 us a transaction over four nodes].
     """
     if setting == "inline":
@@ -246,7 +248,7 @@ class Driver:
         self._post(partial(self._core.signed, task, signature))
 
     def _verify(self, action: Verify, nursery: trio.Nursery) -> None:
-        if self._workers:
+        if self._workers or action.has_proofs:
             nursery.start_soon(self._verify_on_thread, action)
         else:
             # its own turn, before the slices behind it: what is urgent goes between

@@ -8,6 +8,7 @@ from crypto.errors import Refused
 from node.actions import Action, Timer
 from node.chain import Chain
 from node.core import Core
+from node.signatures import Verdict
 from p2p.network import PeerId
 from state.types import Height
 
@@ -51,7 +52,7 @@ class NodeLogic(Protocol):
         """Transactions came, from a peer or from a user."""
         ...
 
-    def verified(self, ticket: int, verdicts: Sequence[bool], now: int) -> list[Action]:
+    def verified(self, ticket: int, verdicts: Sequence[Verdict], now: int) -> list[Action]:
         """Signatures of transactions are checked."""
         ...
 

@@ -1,18 +1,25 @@
-"""Which transactions' signatures are known to hold, and under which keys."""
+"""Which transactions' signatures and zero-knowledge proofs are known to hold, and under which keys."""
 
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from apps.hidden import ProofTask
 from consensus.effects import Verifier
+from crypto.confidential import Fault, default_proofs
+from crypto.errors import Refused
 from node.actions import Check
 from state.transaction import Decoded, sign_digest
 from state.types import WtxId
 
 KEPT: Final = 60_000
 """Verified transactions that are remembered: three times a full mempool by default."""
+_ENTROPY: Final = 32
 
 Holds = Callable[[Decoded, tuple[bytes, ...]], bool]
+Verdict = bool | Refused
+"""Of one transaction: True if its signatures and proofs hold, False for a bad signature, else why a proof does not."""
 
 
 def checks_of(decoded: Decoded, keys: tuple[bytes, ...]) -> tuple[Check, ...]:
@@ -24,10 +31,28 @@ def checks_of(decoded: Decoded, keys: tuple[bytes, ...]) -> tuple[Check, ...]:
     )
 
 
-def verdicts(verifier: Verifier, checks: Sequence[Sequence[Check]]) -> list[bool]:
-    """Tell of each group whether all its signatures hold. May run on any thread."""
+def verdicts(verifier: Verifier, checks: Sequence[Sequence[Check | ProofTask]]) -> list[Verdict]:
+    """Tell of each group whether all its signatures and proofs hold. May run on any thread.
+
+    Signatures come first: they cost a tenth. The proofs of the groups whose signatures hold are verified in one batch.
+    """
     verify = verifier.verify
-    return [all(verify(one.public_key, one.message, one.signature) for one in group) for group in checks]
+    found: list[Verdict] = [
+        all(verify(one.public_key, one.message, one.signature) for one in group if isinstance(one, Check))
+        for group in checks
+    ]
+    tasks = [
+        (place, one) for place, group in enumerate(checks) if found[place] for one in group
+        if isinstance(one, ProofTask)
+    ]
+    for fault in faults_of([task for _, task in tasks]):
+        found[tasks[fault.place][0]] = fault.refused
+    return found
+
+
+def faults_of(tasks: Sequence[ProofTask]) -> tuple[Fault, ...]:
+    """Verify proofs, now, in one batch under weights that nobody could know (`apps.hidden.proofs_hold`)."""
+    return default_proofs().faults([task.claim for task in tasks], secrets.token_bytes(_ENTROPY)) if tasks else ()
 
 
 class SignatureCache:
@@ -44,6 +69,7 @@ class SignatureCache:
     def __init__(self, holds: Holds) -> None:
         self._holds = holds
         self._verified: OrderedDict[WtxId, tuple[bytes, ...]] = OrderedDict()
+        self._proven: OrderedDict[WtxId, None] = OrderedDict()
         self.hits = 0
         self.misses = 0
 
@@ -51,15 +77,26 @@ class SignatureCache:
         """Tell whether these bytes were verified under these keys."""
         return self._verified.get(wtxid) == keys
 
+    def proven(self, wtxid: WtxId) -> bool:
+        """Tell whether the zero-knowledge proofs in these bytes were verified."""
+        return wtxid in self._proven
+
     def add(self, wtxid: WtxId, keys: tuple[bytes, ...]) -> None:
         """Remember that the signatures hold."""
         self._verified[wtxid] = keys
         if len(self._verified) > KEPT:
             self._verified.popitem(last=False)
 
+    def add_proven(self, wtxid: WtxId) -> None:
+        """Remember that the zero-knowledge proofs hold."""
+        self._proven[wtxid] = None
+        if len(self._proven) > KEPT:
+            self._proven.popitem(last=False)
+
     def forget(self, wtxid: WtxId) -> None:
         """Drop a transaction that is in a block for good."""
         self._verified.pop(wtxid, None)
+        self._proven.pop(wtxid, None)
 
     def __call__(self, decoded: Decoded, keys: tuple[bytes, ...]) -> bool:
         """Tell whether the signatures hold, from memory or by verifying now (`apps.validity.SignatureCheck`)."""
@@ -71,3 +108,15 @@ class SignatureCache:
             return False
         self.add(decoded.wtxid, keys)
         return True
+
+    def find_faults(self, tasks: Sequence[ProofTask]) -> tuple[Fault, ...]:
+        """Return which proofs do not hold, from memory or by verifying now in one batch (`apps.hidden.ProofCheck`)."""
+        unknown = [(place, task) for place, task in enumerate(tasks) if task.wtxid not in self._proven]
+        faults = tuple(
+            Fault(unknown[fault.place][0], fault.refused) for fault in faults_of([task for _, task in unknown])
+        )
+        bad = {fault.place for fault in faults}
+        for place, task in unknown:
+            if place not in bad:
+                self.add_proven(task.wtxid)
+        return faults

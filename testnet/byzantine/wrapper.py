@@ -19,6 +19,7 @@ from node.actions import Action, Send, SendAll, Sign, Timer
 from node.chain import Chain
 from node.logic import NodeLogic
 from node.logs import logger
+from node.signatures import Verdict
 from p2p.network import Channel, PeerId
 from p2p.wire import (
     ConsensusMessage,
@@ -223,7 +224,7 @@ class Wrapper:
         """Transactions came."""
         return self._out(self.inner.transactions(raws, sender, report, now))
 
-    def verified(self, ticket: int, verdicts: Sequence[bool], now: int) -> list[Action]:
+    def verified(self, ticket: int, verdicts: Sequence[Verdict], now: int) -> list[Action]:
         """Signatures of transactions are checked."""
         return self._out(self.inner.verified(ticket, verdicts, now))
 

@@ -32,6 +32,7 @@ from node.compose import CoreSettings, Files, compose
 from node.core import Core
 from node.logic import NodeLogic, Wrap, unwrapped
 from node.mempool import Limits
+from node.signatures import verdicts
 from p2p.network import Channel, PeerId
 from p2p.wire import ProposalMessage, VoteMessage, batch_codec, consensus_message_codec
 from state.genesis import Genesis
@@ -248,11 +249,7 @@ class World:
                 signature = fake_signature(machine.key or b"", message) + next(self._signatures).to_bytes(4, "big")
                 self._later(machine, 12, lambda core: core.signed(task, signature, self.now))
             case Verify(ticket, checks):
-                verdicts = [
-                    all(FakeVerifier().verify(one.public_key, one.message, one.signature) for one in group)
-                    for group in checks
-                ]
-                self._do(machine, machine.logic.verified(ticket, verdicts, self.now))
+                self._do(machine, machine.logic.verified(ticket, verdicts(FakeVerifier(), checks), self.now))
             case Ask():
                 self._ask(machine, action)
             case Report(ticket, results):
