@@ -13,12 +13,56 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from crypto.errors import Reason, Refused
+from node.cli.session import Form, Session
+from testnet.attacks.raider import ROWS
+from testnet.attacks.siege import Outcome, besiege
+from testnet.bench.temporary import running_network
 from testnet.view import make_console
 
 OWN_SCENARIOS: Final = Path(__file__).parent / "scenarios"
 app = typer.Typer(help="Attack a network, and see whether it holds.", invoke_without_command=True, add_completion=False)
 _console = make_console()
 _progress = make_console(stderr=True)
+
+
+@app.callback()
+def attack(
+    ctx: typer.Context,
+    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="This attack alone; repeat for more.")] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="Length of each attack.")] = 5.0,
+    nodes: Annotated[int, typer.Option("-n", "--nodes", min=4, max=16, help="Validators of the network.")] = 4,
+) -> None:
+    """Start a network, attack one node of it in every way, and show what that did; exit code 1 if it did not hold."""
+    if ctx.invoked_subcommand is not None:
+        return
+    unknown = [name for name in only or () if name not in ROWS]
+    if unknown:
+        raise Refused(Reason.USAGE, f"there is no attack {unknown[0]!r}; there are {', '.join(ROWS)}")
+    with running_network(nodes, senders=16) as network, _progress.status("attacking") as line:
+        tell = line.update if _progress.is_terminal else _progress.print
+        outcomes = besiege(network, only or list(ROWS), seconds, lambda one: tell(f"{one.name}: {one.verdict}"))
+    session = ctx.find_root().obj
+    if isinstance(session, Session) and session.output is Form.JSON:
+        sys.stdout.write(msgspec.json.encode(outcomes).decode() + "\n")
+    else:
+        _console.print(siege_table(outcomes))
+    if not all(outcome.holds for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def siege_table(outcomes: Sequence[Outcome]) -> Table:
+    """Return what attacks did to the node, for people."""
+    table = Table(box=SIMPLE, title="one node under attack, its neighbours not", title_justify="left")
+    for name in ("attack", "sent", "MB", "blocks", "others", "MiB before", "peak", "after", "the node said", "verdict"):
+        right = name not in ("attack", "the node said", "verdict")
+        table.add_column(name, justify="right" if right else "left", no_wrap=name == "attack", overflow="fold")
+    for one in outcomes:
+        said = ", ".join(f"{number} {reason}" for reason, number in sorted(one.said.items(), key=lambda item: -item[1]))
+        table.add_row(
+            one.name, f"{one.sent} {one.unit}", f"{one.bytes / 1e6:.1f}", str(one.grown), str(one.others),
+            *(str(size >> 20) for size in (one.memory_before, one.memory_peak, one.memory_after)), said, one.verdict,
+        )
+    return table
 
 
 class GossipRow(msgspec.Struct, frozen=True):
