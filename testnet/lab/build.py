@@ -114,8 +114,8 @@ def _genesis(
 def peers_of(manifest: LabManifest, name: str) -> tuple[str, ...]:
     """Return whom a node stays connected to.
 
-    Whoever names nobody and asks no seed, a seed itself included, knows the validators that start at once and may be dialled. Sentries know
-    whom they guard, and each other, so that a vote is never more than three ways from anybody.
+    Whoever names nobody and asks no seed, a seed included, knows the validators that may be dialled and ask no seeds.
+    Sentries know whom they guard, and each other, so that a vote is never more than three ways from anybody.
     """
     node = manifest.nodes[name]
     if node.role == "sentry":

@@ -1,5 +1,6 @@
 """Verdicts on a network from what its nodes hold. Pure: everything was read before, by `testnet.lab.observe`."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
@@ -110,7 +111,8 @@ def accepted_found(evidence: Evidence) -> Verdict:
     known = {txid for one in evidence.seen.values() for block in one.blocks.values() for txid in block.txids}
     missing = {txid: name for txid, name in evidence.accepted.items() if txid not in known}
     wrong = [f"{txid[:16]} by {name}" for txid, name in missing.items() if name not in evidence.disturbed]
-    good = f"{len(evidence.accepted)} came late, {len(missing)} were lost with a node that a fault hit"
+    through = ", ".join(f"{count} through {name}" for name, count in Counter(evidence.accepted.values()).items())
+    good = f"{through or 'none'} came late; {len(missing)} were lost with a node that a fault hit"
     return _verdict("accepted payments are not lost", wrong, good)
 
 

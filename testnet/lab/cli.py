@@ -13,9 +13,11 @@ from rich.live import Live
 
 from crypto.errors import Reason, Refused
 from node.cli.session import Form, Session
+from node.home import write_file
+from testnet.lab.generator import generate as drawn
 from testnet.lab.laboratory import run_manifest
 from testnet.lab.manifest import LabManifest
-from testnet.lab.reading import load_manifest
+from testnet.lab.reading import load_manifest, to_toml
 from testnet.lab.report import LabReport
 from testnet.lab.view import Teller, verdict_table
 from testnet.view import make_console
@@ -27,8 +29,8 @@ ManifestFiles = Annotated[list[Path], typer.Argument(metavar="MANIFEST...", help
 
 def add_commands(app: typer.Typer) -> None:
     """Add the laboratory's commands to `nexus testnet`."""
-    app.command()(run)
-    app.command()(check)
+    for command in (run, generate, check):
+        app.command()(command)
 
 
 def run(
@@ -73,6 +75,24 @@ def check(manifests: ManifestFiles) -> None:
             f"{path}: {len(manifest.full_nodes())} nodes, {len(manifest.light_clients())} light clients, "
             f"{len(manifest.steps)} steps, {manifest.until} blocks", soft_wrap=True, markup=False,
         )
+
+
+def generate(
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the first manifest; the next ones count on.")],
+    count: Annotated[int, typer.Option(min=1, max=1000, help="How many manifests.")] = 1,
+    folder: Annotated[Path | None, typer.Option("--dir", help="Write files here, instead of the terminal.")] = None,
+) -> None:
+    """Draw manifests from a seed: the same seed gives the same bytes."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    for number in range(seed, seed + count):
+        manifest = drawn(number)
+        if folder is None:
+            sys.stdout.write(to_toml(manifest))
+        else:
+            path = folder / f"{manifest.name}.toml"
+            write_file(path, to_toml(manifest).encode())
+            _console.print(f"{path}: {manifest.about}", soft_wrap=True, markup=False)
 
 
 def _form(ctx: typer.Context) -> Form:

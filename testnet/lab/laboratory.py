@@ -209,7 +209,7 @@ def _report(run: Run, verdicts: list[Verdict]) -> LabReport:
     passed, lost = (0, 0) if run.router is None else run.router.figures
     figures = Figures(
         seconds=round(run.elapsed, 1), height=run.top, committed=len(run.ledger.committed),
-        refused=dict(run.ledger.refused), datagrams=passed, lost=lost,
+        late=run.ledger.late, refused=dict(run.ledger.refused), datagrams=passed, lost=lost,
     )
     return LabReport(
         name=run.manifest.name, about=run.manifest.about, passed=all(one.holds for one in verdicts),

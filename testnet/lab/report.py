@@ -27,6 +27,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     height: int
     committed: int
     """Payments that a node called committed."""
+    late: int
+    """How often a payment that was accepted was in no block for some time."""
     refused: dict[str, int]
     """Payments that were not taken, or not answered, by reason."""
     datagrams: int

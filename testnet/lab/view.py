@@ -74,7 +74,8 @@ def verdict_table(report: LabReport) -> Table:
     refused = ", ".join(f"{count} {reason}" for reason, count in figures.refused.items()) or "none"
     table.add_section()
     table.add_row("", "time and height", f"{figures.seconds:.0f} s, {figures.height} blocks")
-    table.add_row("", "payments", f"{figures.committed} committed; refused or unanswered: {refused}")
+    paid = f"{figures.committed} committed, {figures.late} late; refused or unanswered: {refused}"
+    table.add_row("", "payments", paid)
     if figures.datagrams:
         table.add_row("", "datagrams", f"{figures.datagrams} through the router, {figures.lost} lost")
     return table
