@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Final
 
+import httpx
 import msgspec
 import typer
 from rich.box import SIMPLE
@@ -20,6 +21,8 @@ from testnet.attacks.cli import app as attacks
 from testnet.bench.temporary import running_network
 from testnet.byzantine.behaviours import check_names
 from testnet.create import PLAIN, PROVING, WALLET_PASSWORD, WALLETS, create_network
+from testnet.faucet.cli import faucet
+from testnet.faucet.process import check_faucet, start_faucet, stop_faucet
 from testnet.forge import Forged, Plan
 from testnet.forge import forge as run_forge
 from testnet.lab.cli import add_commands
@@ -31,11 +34,16 @@ from testnet.soak import soak as run_soak
 from testnet.view import NodeRow, Throughput, as_table, look, make_console
 
 DEFAULT_ROOT: Final = Path.home() / ".nexus-testnet"
+FAUCET_LOOKS: Final = 100
+"""How often to look whether the faucet answers ..."""
+FAUCET_LOOK: Final = 0.2
+"""... and how long to wait in between, in seconds."""
 REFRESH: Final = 1.0
 """Seconds between two looks of the live table."""
 
 app = typer.Typer(help="Run a network of real nodes on this machine.", no_args_is_help=True, add_completion=False)
 add_commands(app)
+app.command()(faucet)
 app.add_typer(attacks, name="attack")
 HomeOption = Annotated[Path, typer.Option("--home", help="The testnet's folder.")]
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="node2, or 2.")]
@@ -55,6 +63,9 @@ def up(
     byzantine: Annotated[
         list[str] | None, typer.Option(metavar="NODE=BEHAVIOUR", help="Have a node lie, e.g. 3=double_prevote; repeat.")
     ] = None,
+    faucet_port: Annotated[
+        int | None, typer.Option("--faucet", min=1, max=65535, help="Run a faucet on this port, too.")
+    ] = None,
 ) -> None:
     """Start the network, making it first if there is none, and watch it. Ctrl-C stops it; --detach leaves it."""
     lies = [liar(text) for text in byzantine or ()]
@@ -69,7 +80,10 @@ def up(
         with _progress.status("starting"):
             network.start_all()
             network.wait_until(lambda: all(row.state == "running" for row in look(network)), "the nodes start")
+            if faucet_port is not None:
+                open_faucet(home, faucet_port)
     except Refused:
+        stop_faucet(home)
         network.stop_all()
         raise
     _progress.print(_hint(network), soft_wrap=True, markup=False)
@@ -81,7 +95,23 @@ def up(
     except KeyboardInterrupt:
         _progress.print("stopping")
     finally:
+        stop_faucet(home)
         network.stop_all()
+
+
+def open_faucet(home: Path, port: int) -> None:
+    """Start the faucet and wait until it answers. Raises Refused(NODE_DIED | TIMED_OUT)."""
+    url = start_faucet(home, port).url
+    for _ in range(FAUCET_LOOKS):
+        check_faucet(home)
+        try:
+            httpx.get(url, trust_env=False)
+        except httpx.TransportError:
+            time.sleep(FAUCET_LOOK)
+            continue
+        _progress.print(f"faucet at {url}", markup=False)
+        return
+    raise Refused(Reason.TIMED_OUT, "the faucet does not answer")
 
 
 def plot_all(network: LocalNetwork) -> None:
@@ -190,6 +220,7 @@ def down(
     """Stop every node. The chain stays: `up` goes on where it stopped."""
     network = LocalNetwork(home)
     with _progress.status("stopping"):
+        stop_faucet(home)
         network.stop_all()
     _progress.print(f"stopped; {home} keeps the chain")
 
