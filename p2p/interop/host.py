@@ -60,10 +60,14 @@ class OpenHost:
 
     def figures(self) -> dict[str, int]:
         """Return how much there is, and how much was refused, by name."""
-        connections = self._host.get_network().get_connections()
-        found = {"connections": len(connections), "answered": self._questions.answered}
+        found = {
+            "connections": len(self._host.get_network().get_connections()),
+            "remembered": len(self._host.get_peerstore().peer_data_map),
+            "listeners": len(self._pubsub.peer_topics.get(TOPIC, ())), "answered": self._questions.answered,
+        }
         found |= {f"refused {kind}": count for kind, count in self._pubsub.refused.items()}
         for listener in self._transport.listeners:
+            found["routes"] = found.get("routes", 0) + listener.routes
             found |= {f"dropped {cause}": count for cause, count in listener.dropped.items()}
         return found
 

@@ -15,7 +15,7 @@ TLS offers X25519MLKEM768 to whoever can do it, and X25519 to the others, as lib
 import logging
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sized
 from typing import Any, cast
 
 import libp2p.transport.quic.listener as listener_module
@@ -65,18 +65,40 @@ class ServerConnection(ServerQuicConnection):
 class Listener(QUICListener):
     """The library's listener behind limits.
 
+    Args:
+        handler: is called with each inbound connection, and cancelled when that is closed.
+        sock: a bound socket.
+        limits: how much strangers may take.
+        left: is told of each peer that left.
+        options: of the library's listener.
+
     Attributes:
         dropped: datagrams that were not looked at, and dials that were not answered, by cause.
     """
 
-    def __init__(self, sock: socket.socket, limits: Limits, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(
+        self, handler: Handler, sock: socket.socket, limits: Limits, left: Callable[[ID], None], **options: Any
+    ) -> None:
+        super().__init__(handler_function=self._while_open, **options)
+        self._inner = handler
+        self._left = left
+        self._live: dict[Any, str] = {}
         self._bound = sock
         self._limits = limits
         self._each = Buckets(limits.datagrams_each)
         self._together = Buckets(limits.datagrams)
         self._dials = Buckets(limits.dials)
         self.dropped: Counter[str] = Counter()
+
+    @property
+    def routes(self) -> int:
+        """Entries that the library's registry holds: they must go with their connections."""
+        registry = self._registry
+        tables: tuple[Sized, ...] = (
+            registry._initial_connection_ids, registry._connections, registry._pending, registry._connection_id_to_addr,
+            registry._connection_addresses, registry._connection_sequence_counters,
+        )
+        return sum(len(table) for table in tables)
 
     async def _create_socket(self, host: str, port: int) -> trio.socket.SocketType:
         return trio.socket.from_stdlib_socket(self._bound)
@@ -98,18 +120,34 @@ class Listener(QUICListener):
         return await super()._handle_new_connection(data, addr, packet_info)
 
     def _why_not(self, addr: tuple[str, int]) -> str:
-        registry, limits = self._registry, self._limits
+        pending, limits = self._registry._pending, self._limits
         group = prefix_group(addr[0], True, addr[1])
-        live = registry._connection_addresses
-        if len(registry._pending) >= limits.handshakes:
+        if len(pending) >= limits.handshakes:
             return "handshakes"
-        if len(live) >= limits.connections:
+        if len(self._live) + len(pending) >= limits.connections:
             return "connections"
-        if sum(prefix_group(host, True, port) == group for host, port in live.values()) >= limits.per_prefix:
+        if sum(other == group for other in self._live.values()) >= limits.per_prefix:
             return "connections of a prefix"
         if not self._dials.take(None, trio.current_time()):
             return "rate of dials"
         return ""
+
+    async def _while_open(self, connection: Any) -> None:
+        """Let the swarm have a connection until it is closed, and then forget it: the library's registry would not."""
+        host, port = connection._remote_addr[:2]
+        self._live[connection] = prefix_group(host, True, port)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._inner, connection)
+                await connection._closed_event.wait()
+                nursery.cancel_scope.cancel()
+        except Exception:  # what libp2p makes of one peer is that peer's alone
+            await connection.close()
+        finally:
+            del self._live[connection]
+            self._left(connection.peer_id)
+            with trio.CancelScope(shield=True):
+                await self._remove_connection_by_object(connection)
 
 
 class InboundTransport(QUICTransport):
@@ -144,8 +182,8 @@ class InboundTransport(QUICTransport):
         """Return the listener; `handler_function` is called with every inbound connection, while it lives."""
         configs = {name: config for name, config in self._quic_configs.items() if name.endswith("_server")}
         listener = Listener(
-            self._sock, self._limits, transport=self, handler_function=self._while_open(handler_function),
-            quic_configs=configs, config=self._config, security_manager=self._security_manager,
+            handler_function, self._sock, self._limits, self._left, transport=self, quic_configs=configs,
+            config=self._config, security_manager=self._security_manager,
         )
         self.listeners.append(listener)
         self._listeners.append(listener)
@@ -154,20 +192,6 @@ class InboundTransport(QUICTransport):
     async def dial(self, maddr: Multiaddr) -> Any:
         """Refuse: this host is dialled. Raises OpenConnectionError."""
         raise OpenConnectionError("this host dials nobody")
-
-    def _while_open(self, handler: Handler) -> Handler:
-        async def handle(connection: Any) -> None:
-            try:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(handler, connection)
-                    await connection._closed_event.wait()
-                    nursery.cancel_scope.cancel()
-            except Exception:  # what libp2p makes of one peer is that peer's alone
-                await connection.close()
-            finally:
-                self._left(connection.peer_id)
-
-        return handle
 
 
 def _config(limits: Limits) -> QUICTransportConfig:
