@@ -304,8 +304,9 @@ class Driver:
         core, reply = self._core, request.reply
         try:
             async with self._answering:
-                for frame in core.answers(request.payload, self._moniker, self._network.port):
-                    await reply.send(frame)
+                if reply.wanted:
+                    for frame in core.answers(request.payload, self._moniker, self._network.port):
+                        await reply.send(frame)
                 await reply.end()
         except Refused as refused:
             if refused.reason is Reason.CORRUPT_DATABASE:

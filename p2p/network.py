@@ -76,6 +76,11 @@ class FrameReceived:
 class Reply(Protocol):
     """Answers one request. The other side gets the frames in order, then the end or the refusal."""
 
+    @property
+    def wanted(self) -> bool:
+        """False once the other side has taken it back or is gone; it is to be ended or refused all the same."""
+        ...
+
     async def send(self, payload: bytes) -> None:
         """Add one frame to the answer; it may leave only with the next one or the end. Waits while the peer is slow."""
         ...

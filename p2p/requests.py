@@ -17,6 +17,7 @@ import math
 import struct
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from enum import IntEnum
 from typing import Annotated, Final
 
@@ -34,6 +35,9 @@ MAX_PAYLOAD: Final = MAX_FRAME - _HEADER.size
 """Cap in bytes of a request and of one frame of an answer."""
 MAX_WAITING_PARTS: Final = 4096
 """Frames of one answer that may wait for the asker."""
+MAX_CANCELLED: Final = 256
+"""Requests of one peer that it took back and the node has not let go of yet. An asker that gives up is not slowed down;
+one that asks and cancels without pause, so that no limit on open requests is ever reached, loses the connection."""
 
 
 class _Kind(IntEnum):
@@ -84,13 +88,18 @@ class RequestReply:
     answer of one frame, which most are, is one message.
     """
 
-    def __init__(self, connection: Connection, request_id: int, close: Callable[[int], bool]) -> None:
+    def __init__(self, connection: Connection, request_id: int, close: Callable[["RequestReply"], bool]) -> None:
+        self.request_id = request_id
         self._connection = connection
-        self._id = request_id
         self._close = close
         self._open = True
         self._latest = b""
         """The payload that is held; empty for none."""
+
+    @property
+    def wanted(self) -> bool:
+        """See `Reply`."""
+        return self._open and not self._connection.gone.is_set()
 
     async def send(self, payload: bytes) -> None:
         """Add one frame to the answer; waits while the peer is slow.
@@ -100,7 +109,7 @@ class RequestReply:
         """
         if not 0 < len(payload) <= MAX_PAYLOAD:
             raise Refused(Reason.TOO_LARGE, f"an answer's frame holds 1 to {MAX_PAYLOAD} bytes, not {len(payload)}")
-        if not self._open or self._connection.gone.is_set():
+        if not self.wanted:
             raise Refused(Reason.CONNECTION_LOST, "the peer does not wait for this answer any more")
         if self._latest:
             await self._release()
@@ -109,13 +118,16 @@ class RequestReply:
     async def end(self) -> None:
         """Finish the answer. Does nothing if it is finished or no longer wanted."""
         latest, self._latest = self._latest, b""
-        await self._finish(_frame(_Kind.LAST, self._id, latest) if latest else _frame(_Kind.END, self._id))
+        await self._finish(
+            _frame(_Kind.LAST, self.request_id, latest) if latest else _frame(_Kind.END, self.request_id)
+        )
 
     async def refuse(self, reason: Reason, detail: str) -> None:
         """Finish with a named refusal. Does nothing if the answer is finished or no longer wanted."""
-        if self._open and not self._connection.gone.is_set():
-            await self._release()
-        await self._finish(_frame(_Kind.REFUSE, self._id, encode(Refusal(reason.value, detail[:512]))))
+        with suppress(Refused):  # the peer goes while we wait for room: there is nobody left to tell
+            if self.wanted:
+                await self._release()
+            await self._finish(_frame(_Kind.REFUSE, self.request_id, encode(Refusal(reason.value, detail[:512]))))
 
     def cancel(self) -> None:
         """The peer gave up."""
@@ -124,14 +136,15 @@ class RequestReply:
     async def _release(self) -> None:
         latest, self._latest = self._latest, b""
         if latest:
-            await self._connection.send(Channel.SYNC, _frame(_Kind.PART, self._id, latest), urgent=False)
+            await self._connection.send(Channel.SYNC, _frame(_Kind.PART, self.request_id, latest), urgent=False)
 
     async def _finish(self, frame: bytes) -> None:
         connection = self._connection
-        if self._open and not connection.gone.is_set():
-            if not connection.offer(Channel.SYNC, frame):
+        try:
+            if self.wanted and not connection.offer(Channel.SYNC, frame):
                 await connection.send(Channel.SYNC, frame)
-            if self._close(self._id):
+        finally:
+            if self._close(self):
                 self._open = False
 
 
@@ -157,6 +170,7 @@ class Requests:
         self._next = 0
         self._questions: dict[int, _Question] = {}
         self._replies: dict[int, RequestReply] = {}
+        self._cancelled: set[RequestReply] = set()
         self._alarm = math.inf
         """When `watch` wakes."""
         self._watch = trio.CancelScope()
@@ -245,6 +259,9 @@ class Requests:
             reply = self._replies.pop(request_id, None)
             if reply is not None:
                 reply.cancel()
+                self._cancelled.add(reply)
+                if len(self._cancelled) > MAX_CANCELLED:
+                    raise Refused(Reason.PROTOCOL_VIOLATION, "requests are taken back faster than they are let go of")
         elif kind not in (_Kind.PART, _Kind.END, _Kind.REFUSE, _Kind.LAST):
             raise Refused(Reason.PROTOCOL_VIOLATION, f"a SYNC frame of kind {kind}")
 
@@ -269,8 +286,12 @@ class Requests:
         reply = self._replies[request_id] = RequestReply(self._connection, request_id, self._answered)
         take(body, reply)
 
-    def _answered(self, request_id: int) -> bool:
-        return self._replies.pop(request_id, None) is not None
+    def _answered(self, reply: RequestReply) -> bool:
+        self._cancelled.discard(reply)
+        if self._replies.get(reply.request_id) is not reply:
+            return False
+        del self._replies[reply.request_id]
+        return True
 
     async def _slot(self, timeout: float) -> None:
         with trio.move_on_after(timeout) as waiting:

@@ -13,7 +13,8 @@ from crypto.errors import Reason, Refused
 from crypto.keys import SecretKey
 from p2p.config import CoreName, Limits
 from p2p.mesh import Mesh, open_network
-from p2p.network import Channel, FrameReceived, PeerAddress, PeerConnected, PeerDisconnected
+from p2p.network import Channel, FrameReceived, PeerAddress, PeerConnected, PeerDisconnected, RequestReceived
+from p2p.requests import MAX_CANCELLED
 from p2p.stoq.auth import EXPORTER_LABEL, auth_digest, introduce
 from p2p.stoq.channel import CREDIT, framed
 from p2p.stoq.control import STOQ_VERSION, ControlMessage, Credit, Hello, Proof
@@ -239,3 +240,42 @@ async def test_who_leaves_while_we_sign_does_no_harm(listener: Cores) -> None:
                 party.connection.fail(Reason.CLOSING, "changed my mind")
         assert b.send(a.peer_id, Channel.CONSENSUS, b"alive")
         assert (await next_event(a.consensus_events, FrameReceived)).payload == b"alive"
+
+
+async def test_who_asks_and_cancels_without_end_loses_the_connection() -> None:
+    """Each cancelled request frees its place at once, so only what the node has not let go of yet can be counted."""
+    pair = framed(struct.pack(">BI", 1, 7) + b"ask") + framed(struct.pack(">BI", 5, 7))
+    async with open_network(settings(), node_key(1), CHAIN) as b, stranger(b, node_key(0), CHAIN) as party:
+        await party.authenticate(b)
+        for _ in range(MAX_CANCELLED):
+            party.write(SYNC_STREAM, pair)
+        replies = [(await next_event(b.bulk_events, RequestReceived)).reply for _ in range(MAX_CANCELLED)]
+        await until(lambda: not any(reply.wanted for reply in replies))
+        await replies[0].end()  # what is let go of does not count
+        for reply in replies[1:9]:
+            await reply.refuse(Reason.NOT_AVAILABLE, "nobody listens")
+        for _ in range(9):
+            party.write(SYNC_STREAM, pair)
+        for _ in range(9):
+            await next_event(b.bulk_events, RequestReceived)
+        assert not party.connection.gone.is_set()
+        party.write(SYNC_STREAM, pair)
+        assert await ending(party) is Reason.PROTOCOL_VIOLATION
+
+
+async def test_a_refusal_to_somebody_who_goes_meanwhile_is_no_fault() -> None:
+    async with (
+        open_network(settings(limits=Limits(sync_queue=1 << 16)), node_key(1), CHAIN) as b,
+        stranger(b, node_key(0), CHAIN) as party,
+    ):
+        await party.authenticate(b)
+        party.write(SYNC_STREAM, framed(struct.pack(">BI", 1, 1) + b"ask"))
+        reply = (await next_event(b.bulk_events, RequestReceived)).reply
+        with trio.move_on_after(0.5):
+            for _ in range(64):
+                await reply.send(bytes(1 << 18))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reply.refuse, Reason.NOT_AVAILABLE, "the block is gone")
+            await trio.sleep(0.1)
+            party.connection.fail(Reason.CLOSING, "enough")
+        assert not reply.wanted
