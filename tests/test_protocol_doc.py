@@ -33,7 +33,7 @@ MODULES = (
     "state.transaction", "state.receipt", "state.genesis", "state.proof", "state.snapshot",
     "consensus.types", "consensus.relay",
     "consensus.sightings", "consensus.light", "p2p.wire", "p2p.requests", "p2p.stoq.control", "p2p.records",
-    "p2p.exchange", "p2p.gossip.topics",
+    "p2p.exchange", "p2p.gossip.topics", "p2p.interop.announcement",
     "apps.token.messages", "apps.auth.messages", "apps.proofs.messages", "apps.chain.messages",
     "apps.staking.messages", "apps.staking.gentx", "apps.confidential.messages", "state.records", "node.light.answer",
 )
