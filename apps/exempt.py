@@ -35,16 +35,22 @@ class Exemption(NamedTuple):
 def exemption(decoded: Decoded, view: View) -> Exemption | None:
     """Return on what ground a transaction is exempt in this view, or None if it is an ordinary one."""
     payload = decoded.body.payload
-    if not isinstance(payload, Call) or len(payload.messages) != 1 or payload.gas_wanted > FREE_GAS:
+    if not isinstance(payload, Call) or not may_be_exempt(decoded):
         return None
     name = payload.messages[0].name
-    kind = MESSAGES.get(name)
-    if kind is None or not kind.exempt:
-        return None
     operator = validator_of(view.reader, view.height, payload.sender)
     if operator is None or free_used(view.reader, operator, name, view.demands.epoch):
         return None
     return Exemption(operator, name)
+
+
+def may_be_exempt(decoded: Decoded) -> bool:
+    """Tell whether a transaction has the form of an exempt call; whether it is one, the state says."""
+    payload = decoded.body.payload
+    if not isinstance(payload, Call) or len(payload.messages) != 1 or payload.gas_wanted > FREE_GAS:
+        return False
+    kind = MESSAGES.get(payload.messages[0].name)
+    return kind is not None and kind.exempt
 
 
 def needs_where(decoded: Decoded) -> bool:

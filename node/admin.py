@@ -6,6 +6,9 @@ One JSON object a line each way. It is no part of the API: who may read the chai
     {"do": "add", "peer": "ID@[ADDR]:PORT"}          -> {}
     {"do": "ban", "peer": "ID", "seconds": 3600}     -> {}         0: for ever
     {"do": "allow", "peer": "ID"}                    -> {}         ends a ban
+    {"do": "find", "peer": "ID"}                     -> PeersReport, after the DHT told where that node is
+    {"do": "gossip"}                                 -> GossipReport
+    {"do": "announce", "task": "HEX", "round": 1, "stage": 1, "content": "HEX", "size": 1}    -> GossipReport
     anything that fails                              -> {"reason": ..., "detail": ...}
 """
 
@@ -13,7 +16,7 @@ import contextlib
 import os
 import socket
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 import trio
@@ -21,6 +24,7 @@ from msgspec import Meta
 
 from crypto.errors import Reason, Refused
 from node.driver import wall_clock
+from node.gossip import Gossiping, GossipReport
 from node.logs import logger
 from node.peering import Peering
 from p2p.address import format_peer_address, parse_peer_address, parse_peer_id
@@ -28,8 +32,10 @@ from p2p.bans import FOREVER
 from p2p.mesh import Mesh
 
 MAX_LINE: Final = 1 << 20
-TIMEOUT: Final = 10.0
-"""Seconds that either side waits for the other."""
+TIMEOUT: Final = 30.0
+"""Seconds that who asks waits for the answer."""
+PATIENCE: Final = 25.0
+"""Seconds in which the node must have read an order and carried it out; a question to the DHT takes up to 20."""
 SHOWN: Final = 200
 """Addresses of the book that a report shows."""
 
@@ -60,7 +66,29 @@ class AllowPeer(msgspec.Struct, frozen=True, tag="allow", tag_field="do", forbid
     peer: str
 
 
-Order = ListPeers | AddPeer | BanPeer | AllowPeer
+class FindPeer(msgspec.Struct, frozen=True, tag="find", tag_field="do", forbid_unknown_fields=True):
+    """Ask the DHT where a node is, and keep its record in the address book."""
+
+    peer: str
+
+
+class ShowGossip(msgspec.Struct, frozen=True, tag="gossip", tag_field="do", forbid_unknown_fields=True):
+    """What goes through gossip."""
+
+
+class AnnounceLearning(msgspec.Struct, frozen=True, tag="announce", tag_field="do", forbid_unknown_fields=True):
+    """Announce to the network that this node holds something of a round of federated learning."""
+
+    task: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    round: Annotated[int, Meta(ge=0, le=2**31 - 1)]
+    stage: Annotated[int, Meta(ge=1, le=3)]
+    content: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    size: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+PeersOrder = ListPeers | AddPeer | BanPeer | AllowPeer | FindPeer
+GossipOrder = ShowGossip | AnnounceLearning
+Order = PeersOrder | GossipOrder
 
 
 class ConnectedPeer(msgspec.Struct, frozen=True):
@@ -112,8 +140,12 @@ class Failure(msgspec.Struct, frozen=True):
     detail: str
 
 
+Answer = TypeVar("Answer", PeersReport, GossipReport)
+
+
 async def serve_admin(
-    path: Path, mesh: Mesh, peering: Peering, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    path: Path, mesh: Mesh, peering: Peering, gossip: Gossiping, *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Answer the operator until cancelled. A path too long for a socket leaves the node without this line.
 
@@ -121,6 +153,7 @@ async def serve_admin(
         path: of the socket; what is left of an earlier run is replaced.
         mesh: the network.
         peering: its book and bans.
+        gossip: of the node.
         task_status: trio's.
     """
     path.unlink(missing_ok=True)
@@ -139,13 +172,13 @@ async def serve_admin(
             async with trio.open_nursery() as nursery:
                 while True:
                     client, _ = await listening.accept()
-                    nursery.start_soon(_serve_one, trio.SocketStream(client), mesh, peering)
+                    nursery.start_soon(_serve_one, trio.SocketStream(client), mesh, peering, gossip)
         finally:
             path.unlink(missing_ok=True)
 
 
-async def _serve_one(stream: trio.SocketStream, mesh: Mesh, peering: Peering) -> None:
-    with trio.move_on_after(TIMEOUT), contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+async def _serve_one(stream: trio.SocketStream, mesh: Mesh, peering: Peering, gossip: Gossiping) -> None:
+    with trio.move_on_after(PATIENCE), contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
         async with stream:
             raw = b""
             while not raw.endswith(b"\n") and len(raw) < MAX_LINE:
@@ -153,9 +186,9 @@ async def _serve_one(stream: trio.SocketStream, mesh: Mesh, peering: Peering) ->
                 if not part:
                     return
                 raw += part
-            answer: PeersReport | Failure
+            answer: PeersReport | GossipReport | Failure
             try:
-                answer = _carry_out(msgspec.json.decode(raw, type=Order), mesh, peering)
+                answer = await _answer(msgspec.json.decode(raw, type=Order), mesh, peering, gossip)
             except msgspec.DecodeError as error:
                 answer = Failure(Reason.MALFORMED.value, str(error))
             except Refused as refused:
@@ -163,7 +196,20 @@ async def _serve_one(stream: trio.SocketStream, mesh: Mesh, peering: Peering) ->
             await stream.send_all(msgspec.json.encode(answer) + b"\n")
 
 
-def _carry_out(order: Order, mesh: Mesh, peering: Peering) -> PeersReport:
+async def _answer(order: Order, mesh: Mesh, peering: Peering, gossip: Gossiping) -> PeersReport | GossipReport:
+    match order:
+        case ShowGossip():
+            return gossip.report()
+        case AnnounceLearning(task, round, stage, content, size):
+            await gossip.announce_learning(bytes.fromhex(task), round, stage, bytes.fromhex(content), size)
+            return gossip.report()
+        case FindPeer(peer):
+            await gossip.find(parse_peer_id(peer))
+            return _report(mesh, peering)
+    return _carry_out(order, mesh, peering)
+
+
+def _carry_out(order: ListPeers | AddPeer | BanPeer | AllowPeer, mesh: Mesh, peering: Peering) -> PeersReport:
     match order:
         case AddPeer(peer):
             address = parse_peer_address(peer)
@@ -202,12 +248,23 @@ def _report(mesh: Mesh, peering: Peering) -> PeersReport:
     return PeersReport(connected, missing, known, banned)
 
 
-def ask_admin(path: Path, order: Order) -> PeersReport:
+def ask_peers(path: Path, order: PeersOrder) -> PeersReport:
+    """Give an order about peers to the node that runs in a home. Raises Refused as `ask_admin`."""
+    return ask_admin(path, order, PeersReport)
+
+
+def ask_gossip(path: Path, order: GossipOrder) -> GossipReport:
+    """Give an order about gossip to the node that runs in a home. Raises Refused as `ask_admin`."""
+    return ask_admin(path, order, GossipReport)
+
+
+def ask_admin(path: Path, order: Order, kind: type[Answer]) -> Answer:
     """Give an order to the node that runs in a home.
 
     Args:
         path: of its socket.
         order: what to do.
+        kind: of the answer.
 
     Raises:
         Refused: UNREACHABLE if no node runs there; its own reason; MALFORMED.
@@ -225,5 +282,5 @@ def ask_admin(path: Path, order: Order) -> PeersReport:
     try:
         failure = msgspec.json.decode(raw, type=Failure)
     except msgspec.DecodeError:
-        return msgspec.json.decode(raw, type=PeersReport)
+        return msgspec.json.decode(raw, type=kind)
     raise Refused(Reason(failure.reason), failure.detail)

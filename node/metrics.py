@@ -122,6 +122,15 @@ class NodeCollector(Collector):
                                   value=metrics.dropped_datagrams)
         yield CounterMetricFamily("nexus_p2p_handshakes", "Connections authenticated.", value=metrics.handshakes)
         yield _labelled("nexus_p2p_refusals", "Connections that ended, by reason.", "reason", metrics.refusals)
+        gossip = self._network.gossip
+        yield GaugeMetricFamily("nexus_gossip_peers", "Peers that gossip with us.", gossip.peers)
+        for name, about, by_topic in (
+            ("sent", "Our own messages", gossip.sent), ("delivered", "New messages of others", gossip.delivered),
+            ("duplicates", "Messages that came again", gossip.duplicates),
+            ("invalid", "Messages whose bytes were wrong", gossip.invalid),
+        ):
+            yield _labelled(f"nexus_gossip_{name}", f"{about}, by topic.", "topic", dict(by_topic))
+        yield _labelled("nexus_gossip_dropped", "Messages neither sent nor looked at.", "cause", dict(gossip.drops))
         yield _labelled("nexus_p2p_misbehaviour", "What peers did wrong.", "reason", counters.misbehaviour)
 
 

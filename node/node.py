@@ -4,7 +4,7 @@ import gc
 import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,7 @@ from node.driver import Driver, NoSigner, wall_clock, worker_count
 from node.events import EventFeed
 from node.evidence_pool import evidence_document
 from node.front import Front, Identity
+from node.gossip import open_gossiping
 from node.home import Home, open_home
 from node.interop.child import Beside, nothing
 from node.keystore import CONSENSUS_KEY, NODE_KEY, load_node_key
@@ -128,9 +129,12 @@ async def open_node(
         chain.listen(maker.committed)
         chain_id = genesis_hash(genesis)
         peering = open_peering(home, config, peer_id_of(keys.node.public_key), chain_id)
-        async with open_network(peering.config, keys.node, chain_id, peering.company) as network:
+        async with open_gossiping(config, keys.node, genesis, peering, verifier) as gossip, open_network(
+            peering.config, keys.node, chain_id, replace(peering.company, lanes=gossip.lanes)
+        ) as network:
             workers = worker_count(config.signature_workers)
-            driver = Driver(wrap(core, signer, chain), network, signer, verifier, feed, config.moniker, workers)
+            reached = gossip.over(network)
+            driver = Driver(wrap(core, signer, chain), reached, signer, verifier, feed, config.moniker, workers)
             service = NodeService(core, driver, network, feed, config.moniker, wall_clock(), board)
             async with trio.open_nursery() as nursery:
                 await nursery.start(driver.run)
@@ -138,7 +142,8 @@ async def open_node(
                 if keys.consensus is not None:
                     nursery.start_soon(Prover(service, home, keys.consensus).run)
                 nursery.start_soon(peering.run, network, keys.node, chain_id)
-                await nursery.start(serve_admin, home.admin, network, peering)
+                nursery.start_soon(gossip.run, network, driver, feed)
+                await nursery.start(serve_admin, home.admin, network, peering, gossip)
                 if joining is not None:
                     party = Party(home, config, genesis, keys.node, own_key, joining.root)
                     nursery.start_soon(_look_out, party, core, network, board, send)

@@ -104,6 +104,11 @@ class Peering:
             nursery.start_soon(discovery.run)
             nursery.start_soon(keep_saved, self._file, self._content)
 
+    @property
+    def own_records(self) -> tuple[SignedRecord, ...]:
+        """Our own record, if we can be dialled; a new one every day."""
+        return self._exchange.own
+
     def _content(self) -> bytes:
         return self.book.stored(self.bans.all(wall_clock()))
 

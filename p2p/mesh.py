@@ -25,7 +25,7 @@ from p2p.bans import Bans
 from p2p.config import MAX_DATAGRAM, MIN_DATAGRAM, Limits, NetworkConfig
 from p2p.exchange import NoMeeting
 from p2p.metrics import Counters, NetworkMetrics
-from p2p.network import Channel, Lanes, Meeting, NetworkEvent, NoLanes, PeerAddress, PeerId, PeerInfo
+from p2p.network import Channel, GossipCounts, Lanes, Meeting, NetworkEvent, NoLanes, PeerAddress, PeerId, PeerInfo
 from p2p.peer import Peer
 from p2p.prefix import LOOPBACK, prefix_of
 from p2p.stoq.auth import (
@@ -140,6 +140,11 @@ class Mesh:
         """Everything counted so far."""
         inbound = sum(peer.connection.inbound for peer in self._live.values())
         return self._counters.snapshot(inbound, len(self._live) - inbound)
+
+    @property
+    def gossip(self) -> GossipCounts:
+        """What went through gossip so far."""
+        return self._company.lanes.counts()
 
     @property
     def dial_failures(self) -> dict[PeerId, Refused]:

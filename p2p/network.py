@@ -1,7 +1,7 @@
 """What the node sees of its peers: events in, frames out. The implementation is `p2p/mesh.py` over `p2p/stoq/`."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NewType, Protocol
 
@@ -132,6 +132,18 @@ class Link(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class GossipCounts:
+    """What went through gossip since the start: by topic, drops by cause."""
+
+    peers: int = 0
+    sent: Mapping[str, int] = field(default_factory=dict)
+    delivered: Mapping[str, int] = field(default_factory=dict)
+    duplicates: Mapping[str, int] = field(default_factory=dict)
+    invalid: Mapping[str, int] = field(default_factory=dict)
+    drops: Mapping[str, int] = field(default_factory=dict)
+
+
 class Lanes(Protocol):
     """Who uses the GOSSIP channels. The implementation is `p2p.gossip.transport`."""
 
@@ -143,6 +155,10 @@ class Lanes(Protocol):
         """A frame came. Raises Refused, which ends the connection."""
         ...
 
+    def counts(self) -> GossipCounts:
+        """Return what went through them."""
+        ...
+
 
 class NoLanes:
     """Nobody does: frames are dropped."""
@@ -152,6 +168,10 @@ class NoLanes:
 
     def frame(self, link: Link, payload: bytes) -> None:
         """See `Lanes`."""
+
+    def counts(self) -> GossipCounts:
+        """See `Lanes`."""
+        return GossipCounts()
 
 
 class Network(Protocol):

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from crypto.errors import Reason, Refused
-from node.admin import AddPeer, AllowPeer, BanPeer, ListPeers, PeersReport, ask_admin
+from node.admin import AddPeer, AllowPeer, BanPeer, ListPeers, PeersReport, ask_peers
 from node.config import make_config
 from node.driver import wall_clock
 from node.home import Home
@@ -24,7 +24,7 @@ Order = ListPeers | AddPeer | BanPeer | AllowPeer
 
 
 async def order(home: Home, what: Order) -> PeersReport:
-    return await trio.to_thread.run_sync(ask_admin, home.admin, what)
+    return await trio.to_thread.run_sync(ask_peers, home.admin, what)
 
 
 def peer_text(lab: Lab, index: int) -> str:
@@ -60,7 +60,7 @@ async def test_the_operator_lists_adds_bans_and_allows(tmp_path: Path) -> None:
                 assert refused.value.reason is Reason.BAD_CONFIG
     assert not home.admin.exists()
     with pytest.raises(Refused) as refused:
-        ask_admin(home.admin, ListPeers())
+        ask_peers(home.admin, ListPeers())
     assert refused.value.reason is Reason.UNREACHABLE
 
 

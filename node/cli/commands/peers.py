@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from crypto.errors import Reason, Refused
-from node.admin import AddPeer, AllowPeer, BanPeer, ListPeers, ask_admin
+from node.admin import AddPeer, AllowPeer, BanPeer, FindPeer, ListPeers, ask_peers
 from node.cli.session import Session, command
 from node.home import open_home
 from p2p.address import parse_peer_address, parse_peer_id
@@ -17,7 +17,7 @@ NodeId = Annotated[str, typer.Argument(help="Node id: 64 hexadecimal digits.")]
 @command(app, "list")
 def list_peers(session: Session) -> None:
     """Show who is connected, who does not answer, which addresses are known, and who is shut out."""
-    session.show(ask_admin(open_home(session.home).admin, ListPeers()))
+    session.show(ask_peers(open_home(session.home).admin, ListPeers()))
 
 
 @command(app)
@@ -29,9 +29,16 @@ def add(
         parse_peer_address(peer)
     except Refused as refused:
         raise Refused(Reason.USAGE, refused.detail) from None
-    ask_admin(open_home(session.home).admin, AddPeer(peer))
+    ask_peers(open_home(session.home).admin, AddPeer(peer))
     session.show({"added": peer})
     session.note("To keep it over a restart, name it in persistent_peers of config.toml, too.")
+
+
+@command(app)
+def find(session: Session, node_id: NodeId) -> None:
+    """Ask the DHT where a node is, and keep its record in the address book."""
+    report = ask_peers(open_home(session.home).admin, FindPeer(_checked(node_id)))
+    session.show([peer for peer in report.known if peer.peer.startswith(node_id)])
 
 
 @command(app)
@@ -40,14 +47,14 @@ def ban(
     hours: Annotated[float, typer.Option(min=0, max=87600, help="For how long; 0 is for ever.")] = 0,
 ) -> None:
     """Shut a peer out: its connection ends and none is made. The address book keeps it over a restart."""
-    ask_admin(open_home(session.home).admin, BanPeer(_checked(node_id), round(hours * 3600)))
+    ask_peers(open_home(session.home).admin, BanPeer(_checked(node_id), round(hours * 3600)))
     session.show({"banned": node_id})
 
 
 @command(app)
 def allow(session: Session, node_id: NodeId) -> None:
     """Let a peer in again that was shut out."""
-    ask_admin(open_home(session.home).admin, AllowPeer(_checked(node_id)))
+    ask_peers(open_home(session.home).admin, AllowPeer(_checked(node_id)))
     session.show({"allowed": node_id})
 
 
