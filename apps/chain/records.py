@@ -7,14 +7,16 @@
     chain/anchor/ block id           height and difficulty after that block (8 + 1 bytes); only the last A have one
     chain/recent/ height             block id at that height; the same A blocks, to forget them in time
     chain/beacon                     beacon of the next block, raw: it changes after the last block of an epoch
-    chain/sets                       ValidatorSets: who votes from which height on
+    chain/sets                       Numbers of the kept changes of the validator set
+    chain/change/ number             SetChange: who votes from which height on
     chain/set/ hash                  KeptSet: that ValidatorSet, without the keys, which are most of its bytes
     chain/key/ address               public key of a validator of some kept set, raw
     chain/uses/ address              number of kept sets that name it
+    chain/starts/ hash               number of kept changes that name that set
     chain/priorities                 proposer priorities of the next height, in set order
     chain/fees                       fees that wait for the next block's commit
     chain/evidence/ offence          height at which it was recorded
-    chain/offences                   Offences: numbers of the first and the next recorded offence
+    chain/offences                   Numbers of the recorded offences
     chain/offence/ number            the offence's name, raw: to forget it in time
     chain/clock, mark, oldest        see `apps.chain.clock`
 """
@@ -50,7 +52,9 @@ ANCHOR: Final = b"chain/anchor/"
 RECENT: Final = b"chain/recent/"
 BEACON: Final = b"chain/beacon"
 SETS: Final = b"chain/sets"
+CHANGE: Final = b"chain/change/"
 SET: Final = b"chain/set/"
+STARTS: Final = b"chain/starts/"
 KEY: Final = b"chain/key/"
 USES: Final = b"chain/uses/"
 PRIORITIES: Final = b"chain/priorities"
@@ -59,20 +63,12 @@ EVIDENCE: Final = b"chain/evidence/"
 OFFENCES: Final = b"chain/offences"
 OFFENCE: Final = b"chain/offence/"
 
-MAX_SET_CHANGES: Final = 100_000
-
 
 class SetChange(Record, frozen=True):
     """From height `start` on, the validator set with this hash votes."""
 
     start: HeightField
     hash: Hash32
-
-
-class ValidatorSets(Record, frozen=True):
-    """Changes of the validator set, in rising order of height, as far back as evidence is accepted."""
-
-    changes: Annotated[tuple[SetChange, ...], Meta(min_length=1, max_length=MAX_SET_CHANGES)]
 
 
 class KeptValidator(Record, frozen=True):
@@ -107,18 +103,18 @@ class Anchor(NamedTuple):
     difficulty: int
 
 
-class Offences(Record, frozen=True):
-    """Offences `first` .. `end` - 1 are on record."""
+class Numbers(Record, frozen=True):
+    """What is on record has the numbers `first` .. `end` - 1."""
 
     first: Unsigned
     end: Unsigned
 
 
 _params_codec: Final = Codec(ChainParams)
-_offences_codec: Final = Codec(Offences)
+_numbers_codec: Final = Codec(Numbers)
 _load_codec: Final = Codec(Load)
 _security_codec: Final = Codec(SecurityParams)
-_sets_codec: Final = Codec(ValidatorSets, max_size=8 << 20)
+_change_codec: Final = Codec(SetChange)
 _kept_codec: Final = Codec(KeptSet)
 _priorities_decoder: Final = msgspec.msgpack.Decoder(tuple[int, ...])
 
@@ -210,10 +206,16 @@ def set_beacon(state: Overlay, value: bytes) -> None:
 # ---- validators
 
 
-@lru_cache(maxsize=4)
-def _decode_changes(raw: bytes) -> tuple[SetChange, ...]:
-    """Decode the list of changes, which is asked for several times a block and changes once an epoch."""
-    return _sets_codec.decode(raw).changes
+def _change_key(number: int) -> bytes:
+    return CHANGE + number.to_bytes(8, "big")
+
+
+def _changes(reader: Reader) -> Numbers:
+    return _numbers_codec.decode(required(reader, SETS))
+
+
+def _change(reader: Reader, number: int) -> SetChange:
+    return _change_codec.decode(required(reader, _change_key(number)))
 
 
 @lru_cache(maxsize=16)
@@ -249,36 +251,66 @@ def validators_at(reader: Reader, height: int) -> ValidatorSet:
     Raises:
         Refused: NOT_AVAILABLE for a height before the window.
     """
-    changes = _decode_changes(required(reader, SETS))
-    for change in reversed(changes):
-        if change.start <= height:
-            return _load_set(reader, change.hash)
-    raise Refused(Reason.NOT_AVAILABLE, f"the validator set of height {height} is no longer kept")
+    numbers = _changes(reader)
+    number = _number_at(reader, numbers, height)
+    if number < numbers.first:
+        raise Refused(Reason.NOT_AVAILABLE, f"the validator set of height {height} is no longer kept")
+    return _load_set(reader, _change(reader, number).hash)
+
+
+def _number_at(reader: Reader, numbers: Numbers, height: int) -> int:
+    """Return the number of the last change that starts at or below a height; the one before the first if none does.
+
+    Mostly one of the last three is asked for; any other costs a binary search.
+    """
+    low, high = numbers.first - 1, numbers.end - 1
+    for number in range(high, max(low, high - 3), -1):
+        if _change(reader, number).start <= height:
+            return number
+        high = number - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _change(reader, middle).start <= height:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def set_validators(state: Overlay, start: int, validators: ValidatorSet) -> None:
     """Let a set vote from height `start` on. A change decided at height H starts at H + 2."""
-    raw = state.get(SETS)
-    known = () if raw is None else _decode_changes(raw)
-    kept = tuple(change for change in known if change.start < start)
-    if all(change.hash != validators.hash for change in known):
+    numbers = Numbers(0, 0) if state.get(SETS) is None else _changes(state)
+    starts = read_number(state, STARTS + validators.hash)
+    if not starts:
         _keep_set(state, validators)
-    _write_changes(state, known, (*kept, SetChange(Height(start), validators.hash)))
+    write_number(state, STARTS + validators.hash, starts + 1)
+    end = numbers.end
+    while end > numbers.first and _change(state, end - 1).start >= start:
+        end -= 1
+        _drop_change(state, end)
+    state.put(_change_key(end), encode(SetChange(Height(start), validators.hash)))
+    state.put(SETS, encode(Numbers(numbers.first, end + 1)))
 
 
 def forget_old_sets(state: Overlay, oldest: int) -> None:
     """Drop the sets that voted only on heights below `oldest`."""
-    changes = _decode_changes(required(state, SETS))
-    first = max((index for index, change in enumerate(changes) if change.start <= oldest), default=0)
-    if not first:
-        return
-    _write_changes(state, changes, changes[first:])
+    numbers = _changes(state)
+    first = numbers.first
+    while first + 1 < numbers.end and _change(state, first + 1).start <= oldest:
+        _drop_change(state, first)
+        first += 1
+    if first != numbers.first:
+        state.put(SETS, encode(Numbers(first, numbers.end)))
 
 
-def _write_changes(state: Overlay, old: tuple[SetChange, ...], new: tuple[SetChange, ...]) -> None:
-    for gone in sorted({change.hash for change in old} - {change.hash for change in new}):
-        _drop_set(state, gone)
-    state.put(SETS, encode(ValidatorSets(new)))
+def _drop_change(state: Overlay, number: int) -> None:
+    """Delete a change, and its set if no other one names it."""
+    set_hash = _change(state, number).hash
+    state.delete(_change_key(number))
+    starts = read_number(state, STARTS + set_hash) - 1
+    write_number(state, STARTS + set_hash, starts)
+    if not starts:
+        _drop_set(state, set_hash)
 
 
 def _keep_set(state: Overlay, validators: ValidatorSet) -> None:
@@ -352,7 +384,7 @@ def record_evidence(state: Overlay, evidence: Evidence, height: Height) -> None:
     state.put(EVIDENCE + name, _height_bytes(height))
     known = _offences(state)
     state.put(OFFENCE + _height_bytes(known.end), name)
-    state.put(OFFENCES, encode(Offences(known.first, known.end + 1)))
+    state.put(OFFENCES, encode(Numbers(known.first, known.end + 1)))
 
 
 def forget_old_evidence(state: Overlay, oldest: int) -> None:
@@ -367,9 +399,9 @@ def forget_old_evidence(state: Overlay, oldest: int) -> None:
         state.delete(OFFENCE + _height_bytes(first))
         first += 1
     if first != known.first:
-        state.put(OFFENCES, encode(Offences(first, known.end)))
+        state.put(OFFENCES, encode(Numbers(first, known.end)))
 
 
-def _offences(reader: Reader) -> Offences:
+def _offences(reader: Reader) -> Numbers:
     value = reader.get(OFFENCES)
-    return Offences(0, 0) if value is None else _offences_codec.decode(value)
+    return Numbers(0, 0) if value is None else _numbers_codec.decode(value)

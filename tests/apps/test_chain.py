@@ -244,10 +244,38 @@ def test_sets_come_back_whole_and_leave_nothing_behind(decisions: list[tuple[set
         kept = {one.hash: one for one in model.values()}
         keys = Counter(one.public_key for chosen in kept.values() for one in chosen.validators)
         found = {key: value for key, (_, value) in state.changes().entries.items() if value is not None}
-        assert found.keys() == {records.SETS} | {records.SET + one for one in kept} | {
-            prefix + address_of(key) for key in keys for prefix in (records.KEY, records.USES)
-        }
+        changes = {key for key in found if key.startswith(records.CHANGE)}
+        assert len(changes) == len(model)
+        assert found.keys() - changes == {records.SETS} | {
+            prefix + one for one in kept for prefix in (records.SET, records.STARTS)
+        } | {prefix + address_of(key) for key in keys for prefix in (records.KEY, records.USES)}
         assert all(ledger.read_number(state, records.USES + address_of(key)) == count for key, count in keys.items())
+
+
+def test_a_set_is_found_by_few_small_reads_among_thousands() -> None:
+    overlay = Overlay({})
+    turns = [make_validator_set([voter(number, 1)]) for number in range(3)]
+    for height in range(0, 6000, 2):
+        records.set_validators(overlay, height, turns[height // 2 % 3])
+    state = Counted({key: value for key, (_, value) in overlay.changes().entries.items() if value is not None})
+    for height, most in ((6001, 6), (5998, 6), (5996, 6), (5994, 6), (1234, 20), (0, 20)):
+        state.sizes.clear()
+        assert records.validators_at(state, height) == turns[min(height, 5998) // 2 % 3]
+        assert len(state.sizes) <= most  # those of the set itself among them
+        assert max(state.sizes) < 4000
+
+
+class Counted(dict[bytes, bytes]):
+    """A state that remembers how much was read from it."""
+
+    def __init__(self, records: dict[bytes, bytes]) -> None:
+        super().__init__(records)
+        self.sizes: list[int] = []
+
+    def get(self, key: bytes, default: bytes | None = None) -> bytes | None:  # type: ignore[override]
+        value = super().get(key)
+        self.sizes.append(len(value or b""))
+        return value
 
 
 def voter(number: int, power: int) -> Validator:
