@@ -39,7 +39,7 @@ from state.types import Height
 ALONE: Final = 20.0
 """Seconds that the first peer has to come and to say where it stands."""
 MEETING: Final = 4.0
-"""Seconds from then on for one that offers a snapshot."""
+"""Seconds from then on for one that offers a snapshot; `ALONE`, if the operator named a block to join from."""
 FIRST: Final = 1.0
 """Seconds from then on in any case, for witnesses to come, too."""
 SHUNNED: Final = 5.0
@@ -126,7 +126,9 @@ class Joiner:
         """Wait for peers to say where they stand; tell whether we are far behind and somebody offers a snapshot."""
         began = trio.current_time()
         met = math.inf
-        while (now := trio.current_time()) < min(began + ALONE, met + MEETING):
+        # the first to come may be a seed, or others who joined late: who has snapshots is found through them
+        meeting = ALONE if self._place.insists else MEETING
+        while (now := trio.current_time()) < min(began + ALONE, met + meeting):
             self._show(Stage.PEERS)
             await self._look()
             if self._heights:
@@ -137,6 +139,8 @@ class Joiner:
             await trio.sleep(0.2)
         if not self._heights:
             _log.warning("nobody says where the network stands", peers=len(self._network.peers()))
+        elif self._is_worth_it and not self._offers:
+            _log.info("nobody offers a snapshot: going on with blocks", peers=len(self._heights), best=self._best)
         return bool(self._offers) and self._is_worth_it
 
     def _show(self, stage: Stage, offer: SnapshotOffer | None = None) -> None:

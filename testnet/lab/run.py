@@ -1,5 +1,6 @@
 """A laboratory's network while it runs: who is where, what was done to whom, what was found on the way."""
 
+import contextlib
 import signal
 import sys
 import time
@@ -38,6 +39,8 @@ BACK_TIMEOUT: Final = 120.0
 """Seconds within which a node is in step again."""
 STANDING: Final = 90.0
 """Seconds after which a chain that should grow counts as dead."""
+TRIES: Final = 50
+"""How often nodes are asked for a recent block, `LOOK` apart."""
 TRUSTED_BACK: Final = 3
 """A node that is given a trusted block is given the one so far behind the tip."""
 
@@ -191,15 +194,23 @@ class Run:
         return ()
 
     async def trusted(self) -> tuple[int, str]:
-        """Return a recent block that several nodes agree on. Raises Refused(PROTOCOL_VIOLATION) if they do not."""
-        height = max(1, self.top - TRUSTED_BACK)
-        ids = set()
-        for name in self.answering():
-            if int(self.statuses[name].height) >= height:
-                ids.add((await self.clients[name].ask(GetHeader(height=str(height)))).block_id)
-        if len(ids) != 1:
-            raise Refused(Reason.PROTOCOL_VIOLATION, f"{len(ids)} blocks at height {height}")
-        return height, ids.pop()
+        """Return a recent block that all nodes who answer agree on.
+
+        Raises:
+            Refused: PROTOCOL_VIOLATION if they do not, NOT_AVAILABLE if none answers for a while.
+        """
+        for _ in range(TRIES):
+            height = max(1, self.top - TRUSTED_BACK)
+            ids = set()
+            for name in self.answering():
+                with contextlib.suppress(Refused):  # it may be killed just now, or be behind
+                    ids.add((await self.clients[name].ask(GetHeader(height=str(height)))).block_id)
+            if len(ids) > 1:
+                raise Refused(Reason.PROTOCOL_VIOLATION, f"{len(ids)} blocks at height {height}")
+            if ids:
+                return height, ids.pop()
+            await trio.sleep(LOOK)
+        raise Refused(Reason.NOT_AVAILABLE, "no node tells of a recent block")
 
     async def stop(self, name: str, number: signal.Signals) -> None:
         """Stop a node. Raises Refused(TIMED_OUT)."""

@@ -1,5 +1,6 @@
 """What the steps of a manifest do. One function a kind, each with the run and the step; `PERFORM` names them all."""
 
+import contextlib
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
@@ -183,8 +184,7 @@ async def stake(run: Run, step: Stake) -> None:
     amount = amount_of(step.amount)
     for name in step.nodes:
         key = run.operator(name)
-        listed = await _candidates(run)
-        if key.public_key.hex() in listed:
+        if await _is_candidate(run, key):
             bond: Message = message("staking/delegate", Delegate(Address(key.address), amount))
         else:
             chain_id = ChainId(bytes.fromhex(run.network.manifest.chain_id))
@@ -206,10 +206,14 @@ async def unstake(run: Run, step: Unstake) -> None:
         run.note(f"{name} unbonds {step.amount}")
 
 
-async def _candidates(run: Run) -> set[str]:
-    """Return the public keys of all who are validators or want to be."""
-    client = run.clients[run.answering()[0]]
-    return {row["public_key"] for row in (await client.ask(QueryModule(name="staking/validators"))).value}
+async def _is_candidate(run: Run, key: SecretKey) -> bool:
+    """Return whether a key's owner is a validator or wants to be. Raises Refused(TIMED_OUT) if nobody says."""
+    while True:
+        await run.wait(lambda: bool(run.answering()), "a node that answers", 60)
+        with contextlib.suppress(Refused):
+            rows = (await run.clients[run.answering()[0]].ask(QueryModule(name="staking/validators"))).value
+            return key.public_key.hex() in {row["public_key"] for row in rows}
+        await trio.sleep(1.0)
 
 
 def amount_of(text: str) -> Amount:
