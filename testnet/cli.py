@@ -21,6 +21,7 @@ from testnet.attacks.cli import app as attacks
 from testnet.bench.temporary import running_network
 from testnet.byzantine.behaviours import check_names
 from testnet.create import PLAIN, PROVING, WALLET_PASSWORD, WALLETS, create_network
+from testnet.drills.cli import drill
 from testnet.faucet.cli import faucet
 from testnet.faucet.process import check_faucet, start_faucet, stop_faucet
 from testnet.forge import Forged, Plan
@@ -44,6 +45,7 @@ REFRESH: Final = 1.0
 app = typer.Typer(help="Run a network of real nodes on this machine.", no_args_is_help=True, add_completion=False)
 add_commands(app)
 app.command()(faucet)
+app.command()(drill)
 app.add_typer(attacks, name="attack")
 HomeOption = Annotated[Path, typer.Option("--home", help="The testnet's folder.")]
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="node2, or 2.")]
