@@ -40,6 +40,8 @@ class Reason(StrEnum):
     """The key file is damaged or of another format."""
     KEY_EXISTS = "key_exists"
     """A key of this name is already stored."""
+    BAD_WALLET = "bad_wallet"
+    """The index of a wallet is damaged, or another account's or view key's."""
     KEY_NOT_FOUND = "key_not_found"
     """No key of this name is stored."""
     CANNOT_OPEN = "cannot_open"

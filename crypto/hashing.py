@@ -55,6 +55,7 @@ class Label(Enum):
     BATCH_WEIGHTS = b"nexus/batch-weights/1"  # entropy, transcripts -> a verifier's random weights
     NOTE_COPY = b"nexus/note-copy/1"  # outgoing view key, what the note is for -> key of the sender's copy
     VIEW_KEY = b"nexus/view-key/1"  # a wallet's viewing seed, direction -> secret of a view key
+    TEXT_CHECKSUM = b"nexus/text-checksum/1"  # prefix and content of a view key or an invoice -> its checksum
     WALLET_INDEX = b"nexus/wallet-index/1"  # incoming view key -> key that seals the wallet's index
     STOQ_AUTH = b"nexus/stoq-auth/1"
     HANDSHAKE = b"nexus/handshake/1"

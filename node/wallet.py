@@ -32,6 +32,7 @@ from state.transaction import (
     Output,
     Payload,
     Transfer,
+    TransferProof,
     Witness,
     assemble,
     decode_transaction,
@@ -102,10 +103,11 @@ class OwnCoin:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A transaction without signatures, and the accounts whose it needs."""
+    """A transaction without signatures, the accounts whose it needs, and its zero-knowledge proofs."""
 
     body: Body
     accounts: tuple[Account, ...]
+    proofs: tuple[TransferProof, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +150,10 @@ def draft_transfer(
         change = _change(accounts[0], chosen, needed, paid)
         payload = Transfer(tuple(coin.outpoint for coin in chosen), (*outputs, *change))
         owners = {coin.coin.owner for coin in chosen}
-        signers = _with_sponsor([account for account in accounts if account.address in owners], sponsor)
+        signers = with_sponsor([account for account in accounts if account.address in owners], sponsor)
         least = least_fee(point, payload, signers, sponsor)
         if fee is not None or paid >= least:
-            return Draft(find_work(_body(point, payload, paid, sponsor), point.difficulty, progress), signers)
+            return Draft(find_work(body_of(point, payload, paid, sponsor), point.difficulty, progress), signers)
         paid = least
     raise Refused(Reason.INSUFFICIENT_FUNDS, "the coins are too small to pay the fee for spending them")
 
@@ -207,17 +209,17 @@ def draft_call(
         Refused: UNKNOWN_MESSAGE, or BAD_KEY in a message that names one.
     """
     payload = Call(account.address, nonce, gas or 2**31, tuple(messages))
-    signers = _with_sponsor([account], sponsor)
+    signers = with_sponsor([account], sponsor)
     if gas is None:
         keys = [signer.public_key for signer in signers]
         intrinsic = intrinsic_gas(payload, _size(point, payload, signers, sponsor), keys)
         payload = msgspec.structs.replace(payload, gas_wanted=intrinsic + sum(map(message_gas, messages)))
     least = least_fee(point, payload, signers, sponsor)
-    body = _body(point, payload, least if fee is None else fee, sponsor)
+    body = body_of(point, payload, least if fee is None else fee, sponsor)
     return Draft(find_work(body, point.difficulty, progress), signers)
 
 
-def _with_sponsor(accounts: Sequence[Account], sponsor: Account | None) -> tuple[Account, ...]:
+def with_sponsor(accounts: Sequence[Account], sponsor: Account | None) -> tuple[Account, ...]:
     """Return who signs; a sponsor that is one of the accounts signs once."""
     if sponsor is None or any(account.address == sponsor.address for account in accounts):
         return tuple(accounts)
@@ -244,26 +246,34 @@ def rotate_key_message(chain_id: ChainId, address: Address, new_key: SecretKey) 
 
 
 def least_fee(
-    point: ChainPoint, payload: Payload, accounts: Sequence[Account], sponsor: Account | None = None
+    point: ChainPoint, payload: Payload, accounts: Sequence[Account], sponsor: Account | None = None,
+    proofs: tuple[TransferProof, ...] = (),
 ) -> Amount:
-    """Return the least fee in unxs that the chain takes for a payload signed by these accounts, the sponsor among them.
+    """Return the least fee in unxs that the chain takes for a payload with these accounts' signatures, the sponsor's
+    among them, and with proofs of this size.
     """
-    size = _size(point, payload, accounts, sponsor)
-    return Amount(gas_wanted(payload, size, [account.public_key for account in accounts]) * point.min_gas_price)
+    size = _size(point, payload, accounts, sponsor, proofs)
+    excesses = sum(len(proof.excesses) for proof in proofs)
+    keys = [account.public_key for account in accounts]
+    return Amount(gas_wanted(payload, size, keys, excesses) * point.min_gas_price)
 
 
-def _body(point: ChainPoint, payload: Payload, fee: int, sponsor: Account | None) -> Body:
+def body_of(point: ChainPoint, payload: Payload, fee: int, sponsor: Account | None) -> Body:
+    """Return the body of a payload, without hashcash. Raises Refused(AMOUNT_OUT_OF_RANGE) for the fee."""
     if not 0 <= fee <= MAX_AMOUNT:
         raise Refused(Reason.AMOUNT_OUT_OF_RANGE, f"a fee of {fee} unxs")
     named = b"" if sponsor is None else sponsor.address
     return Body(point.version, point.chain_id, point.anchor, point.expiry(), 0, Amount(fee), payload, named)
 
 
-def _size(point: ChainPoint, payload: Payload, accounts: Sequence[Account], sponsor: Account | None) -> int:
+def _size(
+    point: ChainPoint, payload: Payload, accounts: Sequence[Account], sponsor: Account | None,
+    proofs: tuple[TransferProof, ...] = (),
+) -> int:
     """Return the wire bytes that the signed transaction will have at most."""
-    dummy = _body(point, payload, _DUMMY_FEE, sponsor)
+    dummy = body_of(point, payload, _DUMMY_FEE, sponsor)
     body = msgspec.structs.replace(dummy, work=2**63 - 1 if point.difficulty else 0)
-    return len(assemble(body, _dummies(accounts)))
+    return len(assemble(body, _dummies(accounts), proofs))
 
 
 def find_work(body: Body, difficulty: int, progress: Progress = no_progress) -> Body:
@@ -297,7 +307,7 @@ def find_work(body: Body, difficulty: int, progress: Progress = no_progress) -> 
 
 def unsigned(draft: Draft) -> bytes:
     """Return the wire bytes of a draft with empty bytes in place of signatures, of the right size: to simulate it."""
-    return assemble(draft.body, _dummies(draft.accounts))
+    return assemble(draft.body, _dummies(draft.accounts), draft.proofs)
 
 
 def _dummies(accounts: Sequence[Account]) -> tuple[Witness, ...]:
@@ -344,9 +354,9 @@ def joint_witness(body: Body, account: Account, signatures: Iterable[bytes]) -> 
     return Witness(account.address, account.revealed, multisig_signature(account.public_key, found))
 
 
-def finish(body: Body, witnesses: Sequence[Witness]) -> Signed:
+def finish(body: Body, witnesses: Sequence[Witness], proofs: tuple[TransferProof, ...] = ()) -> Signed:
     """Return the transaction. Raises Refused(TOO_LARGE) if it is over the cap."""
-    raw = assemble(body, tuple(witnesses))
+    raw = assemble(body, tuple(witnesses), proofs)
     decode_transaction(raw)
     return Signed(raw, TxId(tx_id(encode(body))), body.fee)
 
@@ -360,7 +370,8 @@ def sign_draft(draft: Draft, keys: Mapping[Address, SecretKey]) -> Signed:
     missing = [account.address for account in draft.accounts if account.address not in keys]
     if missing:
         raise Refused(Reason.MISSING_SIGNATURE, f"{encode_address(missing[0])} must sign, and its key is not here")
-    return finish(draft.body, [witness(draft.body, account, keys[account.address]) for account in draft.accounts])
+    witnesses = [witness(draft.body, account, keys[account.address]) for account in draft.accounts]
+    return finish(draft.body, witnesses, draft.proofs)
 
 
 def transfer(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -23,7 +24,9 @@ from node.home import write_file
 from node.keystore import KeyEntry, Keystore
 from node.wallet import (
     Account,
+    ChainPoint,
     Draft,
+    Progress,
     draft_call,
     draft_transfer,
     finish,
@@ -62,6 +65,8 @@ class Sending:
     session: Session
     client: Client
     entry: KeyEntry
+    password: Callable[[], str]
+    """Returns the password of the sender's key; asks once, if it has to."""
 
     @property
     def sender(self) -> Address:
@@ -77,7 +82,11 @@ class Sending:
         return amount_of(self.client, text, self.sender, least)
 
 
-Build = Callable[..., Sequence[Message] | Sequence[Output]]
+Plan = Callable[[ChainPoint, Account, int | None, Account | None, Progress], Draft]
+"""Drafts a transaction by itself, given the chain, the sender, the fee or None for the least, the sponsor, and whom to
+tell of the hashcash."""
+Parts = Sequence[Message] | Sequence[Output] | Plan
+Build = Callable[..., Parts]
 
 _FAMILY: Final = {
     "sender": option("sender", Annotated[str, typer.Option(
@@ -102,7 +111,7 @@ _FAMILY: Final = {
 
 
 def transaction(app: typer.Typer, name: str | None = None) -> Callable[[Build], Build]:
-    """Register `(sending, *own parameters) -> messages, or outputs to pay with coins` as a `tx` command."""
+    """Register `(sending, *own parameters) -> messages, outputs to pay with coins, or a plan` as a sending command."""
     return command(app, name, _FAMILY, _send)
 
 
@@ -111,13 +120,16 @@ def _send(build: Build, session: Session, shared: Mapping[str, Any], values: Map
     entry = store.entry(shared["sender"])
     fee = native_amount(shared["fee"], least=0) if shared["fee"] else None
     with Client(session.url) as client:
-        parts = build(Sending(session, client, entry), **values)
+        password = cache(partial(read_password, shared["password_file"], f"key {entry.name}"))
+        parts = build(Sending(session, client, entry, password), **values)
         sponsor = store.entry(shared["sponsor"]) if shared["sponsor"] else None
         draft = _draft(session, client, entry, parts, shared["gas"] or None, fee, sponsor)
         if shared["dry_run"]:
             show_outcome(session, client.ask(Simulate(transaction=unsigned(draft))), draft.body.fee, "would succeed")
             return
         if shared["draft"] is not None:
+            if draft.proofs:
+                raise Refused(Reason.USAGE, "hidden coins are paid by accounts with one key, without a draft")
             save_draft(shared["draft"], DraftFile(
                 _DRAFT_FORMAT, encode_address(entry.address), entry.public_key, draft.accounts[0].registered,
                 encode(draft.body),
@@ -127,7 +139,9 @@ def _send(build: Build, session: Session, shared: Mapping[str, Any], values: Map
         if entry.scheme == Scheme.MULTISIG.name.lower():
             raise Refused(Reason.USAGE, f"{entry.name!r} is a multi-signature account: add --draft FILE")
         keys = {
-            one.address: store.open(one.name, read_password(shared["password_file"], f"key {one.name}")).key
+            one.address: store.open(
+                one.name, password() if one is entry else read_password(shared["password_file"], f"key {one.name}")
+            ).key
             for one in (entry, sponsor) if one is not None
         }
         signed = sign_draft(draft, keys)
@@ -135,12 +149,15 @@ def _send(build: Build, session: Session, shared: Mapping[str, Any], values: Map
 
 
 def _draft(
-    session: Session, client: Client, entry: KeyEntry, parts: Sequence[Message] | Sequence[Output], gas: int | None,
+    session: Session, client: Client, entry: KeyEntry, parts: Parts, gas: int | None,
     fee: int | None, sponsor: KeyEntry | None,
 ) -> Draft:
     point = chain_point(client)
     account, nonce = account_of(client, entry)
     cosigner = None if sponsor is None else account_of(client, sponsor)[0]
+    if callable(parts):
+        with hashcash(session, point.difficulty) as progress:
+            return parts(point, account, fee, cosigner, progress)
     messages = [part for part in parts if isinstance(part, Message)]
     with hashcash(session, point.difficulty) as progress:
         if messages:
