@@ -28,6 +28,7 @@ from p2p.metrics import Counters, NetworkMetrics
 from p2p.network import Channel, GossipCounts, Lanes, Meeting, NetworkEvent, NoLanes, PeerAddress, PeerId, PeerInfo
 from p2p.peer import Peer
 from p2p.prefix import LOOPBACK, prefix_of
+from p2p.stalls import LOOK, Stalls
 from p2p.stoq.auth import (
     LocalIdentity,
     RemoteIdentity,
@@ -83,6 +84,8 @@ class Mesh:
     ) -> None:
         self.peer_id = peer_id_of(identity.key.public_key)
         self.port = endpoint.port
+        self.external_address = ""
+        """`[ADDR]:PORT` where others are told to dial us, if that is known; peering sets it."""
         self._config = config
         self._identity = identity
         self._endpoint = endpoint
@@ -213,6 +216,15 @@ class Mesh:
     async def wait_change(self) -> None:
         """Wait until a peer comes or goes."""
         await self._changed.wait()
+
+    async def watch_stalls(self) -> None:
+        """End connections whose peers begin frames and do not end them, until cancelled."""
+        stalls = Stalls()
+        while True:
+            await trio.sleep(LOOK)
+            found = {peer_id: peer.connection.unfinished() for peer_id, peer in self._live.items()}
+            for peer_id in stalls.look(trio.current_time(), found, self._kept):
+                self._live[peer_id].connection.fail(Reason.TIMED_OUT, "frames are begun and not ended")
 
     # ---- connections
 
@@ -411,6 +423,7 @@ async def open_network(
         alone = Company(NoMeeting(), Bans(config.limits.penalty))
         mesh = Mesh(config, local, endpoint, counters, nursery, company or alone)
         nursery.start_soon(endpoint.run, mesh.accept)
+        nursery.start_soon(mesh.watch_stalls)
         for address in config.persistent:
             mesh.dial(address)
         try:

@@ -104,11 +104,18 @@ class Inbox:
     """
 
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
+        self.popped = 0
+        """Frames that came in pieces and are whole."""
         self._max_frame = max_frame
         self._buffer = bytearray()
         self._received = 0
         self._taken = 0
         self._granted = CREDIT
+
+    @property
+    def size(self) -> int:
+        """Bytes that are here."""
+        return len(self._buffer)
 
     def feed(self, data: bytes) -> None:
         """Take bytes off the stream.
@@ -147,6 +154,7 @@ class Inbox:
             return None
         payload = bytes(memoryview(buffer)[4 : size + 4])
         del buffer[: size + 4]
+        self.popped += 1
         return payload
 
     def taken(self, payload_size: int) -> int | None:

@@ -16,6 +16,7 @@ import trio
 from crypto.errors import Reason, Refused
 from p2p.config import Limits
 from p2p.network import Channel
+from p2p.stalls import Unfinished
 from p2p.stoq.channel import CREDIT, Inbox, Outbox, framed
 from p2p.stoq.codes import MAX_TEXT, code_of, reason_of
 from p2p.stoq.control import MAX_CONTROL_FRAME, ControlMessage, Credit, Hello, Proof, control_codec
@@ -183,6 +184,13 @@ class Connection:
             self._held.pop(channel, None)
             return None
         return following[0]
+
+    def unfinished(self) -> dict[Channel, Unfinished]:
+        """Return the frames that the peer has begun and not ended, of channels that do not wait for the node."""
+        return {
+            channel: Unfinished(inbox.popped, inbox.size)
+            for channel, inbox in self._inboxes.items() if inbox.size and channel not in self._held
+        }
 
     def taken(self, channel: Channel, size: int) -> None:
         """The node has taken a payload of `size` bytes: let the peer send more."""

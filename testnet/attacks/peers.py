@@ -32,7 +32,7 @@ from p2p.wire import (
 from state.encoding import MAX_FRAME, encode
 from state.types import BlockId, Height, Round, WtxId
 from testnet.attacks.raid import OURS, Count, Row, Target, ended, keep, new_key, pour
-from testnet.attacks.stranger import Band, Deaf, Ears, Stranger, band
+from testnet.attacks.stranger import Deaf, Ears, Stranger, band
 
 Raid = Callable[[Stranger], Awaitable[None]]
 ASK, PART, END, REFUSE, CANCEL, LAST, MEET = range(1, 8)
@@ -63,20 +63,19 @@ BAD_FRAMES: Final = {
 
 async def storm(
     target: Target, count: Count, places: int, raid: Callable[[Stranger], Awaitable[None]],
-    ears: Callable[[], Ears] = Deaf, pause: float = 0.0,
+    ears: Callable[[], Ears] = Deaf,
 ) -> None:
-    """Join again and again under new keys, in so many places, and do the same on each connection."""
+    """Join again and again, in so many places, and do the same on each connection.
+
+    The keys that were made come first, then new ones: a node that was caught is not let in again for a while.
+    """
     async with band(target, target.chain_id) as strangers:
 
         async def once() -> None:
-            await raid(await join(strangers, ears()))
+            key = count.keys.pop() if count.keys else await trio.to_thread.run_sync(new_key)
+            await raid(await strangers.join(key, ears()))
 
-        await keep(places, once, count, pause)
-
-
-async def join(strangers: Band, ears: Ears) -> Stranger:
-    """Join under a new key. Raises Refused, trio.TooSlowError."""
-    return await strangers.join(await trio.to_thread.run_sync(new_key), ears)
+        await keep(places, once, count)
 
 
 async def bad_frames(target: Target, count: Count) -> None:
@@ -148,7 +147,7 @@ async def hoard(target: Target, count: Count) -> None:
                 await pour(party, channel, part[start : start + (1 << 15)], count)
         await ended(party)
 
-    await storm(target, count, CROWD, raid, pause=0.5)
+    await storm(target, count, CROWD, raid)
 
 
 def _questions(dice: random.Random) -> Iterator[Any]:
@@ -173,7 +172,7 @@ async def unread(target: Target, count: Count) -> None:
             await pour(party, Channel.SYNC, framed(encode(question), _SYNC.pack(ASK, number)), count)
         await ended(party)
 
-    await storm(target, count, CROWD, raid, pause=0.5)
+    await storm(target, count, CROWD, raid)
 
 
 class Reader(Ears):
@@ -295,16 +294,16 @@ async def statuses(target: Target, count: Count) -> None:
 
 
 ROWS: Final = {
-    "bad-frames": Row("oversize, empty and malformed frames", "frames", bad_frames),
-    "bombs": Row("MessagePack that declares or nests too much", "frames", bombs),
-    "noise": Row("random and changed messages", "frames", noise),
-    "drip-frames": Row("slow-loris: large frames byte by byte", "bytes", drip_frames),
-    "hoard": Row("unfinished frames on all channels", "pieces", hoard),
-    "unread": Row("answers that are never taken", "requests", unread),
-    "questions": Row("blocks, headers, snapshots, proofs asked without pause", "requests", questions),
-    "cancels": Row("requests taken back at once", "requests", cancels),
-    "meets": Row("requests for peers", "requests", meets),
-    "transactions": Row("transactions that are none", "transactions", transactions),
-    "votes": Row("votes that nobody signed", "votes", votes),
-    "statuses": Row("calls for what one pretends to lack", "messages", statuses),
+    "bad-frames": Row("oversize, empty and malformed frames", "frames", bad_frames, 40),
+    "bombs": Row("MessagePack that declares or nests too much", "frames", bombs, 40),
+    "noise": Row("random and changed messages", "frames", noise, 40),
+    "drip-frames": Row("slow-loris: large frames byte by byte", "bytes", drip_frames, 24),
+    "hoard": Row("unfinished frames on all channels", "pieces", hoard, 48),
+    "unread": Row("answers that are never taken", "requests", unread, 48),
+    "questions": Row("blocks, headers, snapshots, proofs asked without pause", "requests", questions, 6),
+    "cancels": Row("requests taken back at once", "requests", cancels, 24),
+    "meets": Row("requests for peers", "requests", meets, 6),
+    "transactions": Row("transactions that are none", "transactions", transactions, 24),
+    "votes": Row("votes that nobody signed", "votes", votes, 24),
+    "statuses": Row("calls for what one pretends to lack", "messages", statuses, 4),
 }

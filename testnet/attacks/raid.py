@@ -43,9 +43,10 @@ class Tally(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Count:
-    """The tally while it runs."""
+    """The tally while it runs, and node keys to attack with: each takes a while to make."""
 
     unit: str
+    keys: list[SecretKey] = field(default_factory=list)
     sent: int = 0
     bytes: int = 0
     heard: Counter[str] = field(default_factory=Counter)
@@ -76,11 +77,13 @@ Attack = Callable[[Target, Count], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One attack: what it does in a few words, what it counts, and how it does it. It runs until cancelled."""
+    """One attack: what it does in a few words, what it counts, how it does it (until cancelled), and with how many keys
+    it begins."""
 
     about: str
     unit: str
     attack: Attack
+    keys: int = 0
 
 
 def new_key() -> SecretKey:

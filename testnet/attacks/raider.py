@@ -8,7 +8,7 @@ import msgspec
 import trio
 
 from testnet.attacks import greetings, peers, web
-from testnet.attacks.raid import Count, Row, Target
+from testnet.attacks.raid import Count, Row, Target, new_key
 
 ROWS: dict[str, Row] = greetings.ROWS | peers.ROWS | web.ROWS
 
@@ -23,7 +23,7 @@ def main() -> int:
     """Read, attack, and say what came of it."""
     row = ROWS[sys.argv[1]]
     target = msgspec.json.decode(sys.stdin.buffer.read(), type=Target)
-    count = Count(row.unit)
+    count = Count(row.unit, [new_key() for _ in range(row.keys)])
     trio.run(raid, row, target, float(sys.argv[2]), count)
     sys.stdout.write(msgspec.json.encode(count.tally()).decode() + "\n")
     return 0

@@ -113,13 +113,13 @@ class Siege:
 
     def attack(self, name: str) -> Outcome:
         """Play one attack."""
-        network, victim = self._network, self._victim
+        network, victim, target = self._network, self._victim, self._target()
         before = self._heights()
         said = self._said()
         memory = usage(victim.process).memory
         begun = time.monotonic()
         with Gauge(victim) as gauge:
-            tally = _raid(name, self._target(), self._seconds)
+            tally = _raid(name, target, self._seconds)
             during = self._heights()
             behind = self._behind()
         seconds = time.monotonic() - begun
