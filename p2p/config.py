@@ -51,13 +51,17 @@ class Timing:
 
     handshake: float = 8.0
     """From first packet to authenticated."""
+    silence: float = 2.5
+    """A dialled address from which not one packet came for so long is given up: the next attempt asks at once, while a
+    running one asks ever more seldom."""
     idle: float = 12.0
     """Without a packet from the peer for so long, the connection is lost."""
     keep_alive: float = 3.0
     """A quiet connection sends a PING this often."""
     redial_least: float = 0.2
-    redial_most: float = 10.0
-    """A persistent peer is dialled again after a wait that doubles between these, with jitter."""
+    redial_most: float = 1.5
+    """A persistent peer is dialled again after a wait that doubles between these, with jitter. Who dials late after a
+    restart hears votes by others alone until then; an attempt is a few small packets."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -262,6 +262,10 @@ class Mesh:
         """Run a handshake; whatever stops it closes the connection and is counted once."""
         try:
             with trio.move_on_after(self._config.timing.handshake):
+                with trio.move_on_after(self._config.timing.silence):
+                    await connection.handshaken.wait()
+                if not connection.bytes_received:
+                    raise Refused(Reason.UNREACHABLE, "no answer in time")
                 await connection.handshaken.wait()
                 if connection.gone.is_set():
                     reason, detail = connection.ended
