@@ -20,6 +20,7 @@ from node.cli.session import Form, Session
 from testnet.attacks.cli import app as attacks
 from testnet.bench.temporary import running_network
 from testnet.byzantine.behaviours import check_names
+from testnet.containers import homes
 from testnet.create import PLAIN, PROVING, WALLET_PASSWORD, WALLETS, create_network
 from testnet.drills.cli import drill
 from testnet.faucet.cli import faucet
@@ -46,6 +47,7 @@ app = typer.Typer(help="Run a network of real nodes on this machine.", no_args_i
 add_commands(app)
 app.command()(faucet)
 app.command()(drill)
+app.command()(homes)
 app.add_typer(attacks, name="attack")
 HomeOption = Annotated[Path, typer.Option("--home", help="The testnet's folder.")]
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="node2, or 2.")]

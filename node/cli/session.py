@@ -53,7 +53,8 @@ class Session:
             settings = tomllib.loads((self.home / CONFIG_FILE).read_text("utf-8"))
         except (OSError, ValueError):
             return DEFAULT_NODE
-        return f"http://[{settings.get('api_host', '::1')}]:{settings.get('api_port', 8000)}"
+        host = settings.get("api_host", "::1")
+        return f"http://[{'::1' if host == '::' else host}]:{settings.get('api_port', 8000)}"
 
     def show(self, value: Any) -> None:
         """Print a result: a struct, a mapping, a list of either, or a plain value."""
