@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
@@ -75,7 +75,7 @@ def application(asked: rpc.Asked, health: Callable[[], Health], more: Sequence[B
         Route("/openapi.json", _document, methods=["GET"]),
         *more,
     ]
-    handlers: Any = {HTTPException: _http_error, Refused: _refusal, Exception: _fault}
+    handlers: Any = {HTTPException: _http_error, Refused: _refusal, ClientDisconnect: _gone, Exception: _fault}
     return Starlette(routes=routes, exception_handlers=handlers)
 
 
@@ -179,6 +179,11 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
     }
     reason, detail = details.get(error.status_code, (Reason.MALFORMED, error.detail))
     return _error(error.status_code, reason, detail, dict(error.headers or {}))
+
+
+async def _gone(request: Request, error: ClientDisconnect) -> Response:
+    """Whoever asked left before the question was complete: no fault of the node, and nobody reads the answer."""
+    return Response(status_code=400)
 
 
 async def _fault(request: Request, error: Exception) -> Response:

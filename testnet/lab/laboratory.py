@@ -151,6 +151,8 @@ async def _arrive(run: Run, name: str) -> None:
 
 async def _arrive_light(run: Run, name: str) -> None:
     await run.until_height(run.manifest.nodes[name].start_at)
+    asked = run.asked_by(name)
+    await run.wait(lambda: set(asked) <= set(run.answering()), f"{', '.join(asked)} to answer {name}", LIGHT_TIMEOUT)
     run.start_light(name, *await run.trusted())
 
 

@@ -233,13 +233,17 @@ class Run:
         if found is not None:
             found.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
 
+    def asked_by(self, name: str) -> tuple[str, ...]:
+        """Return whom a light client asks: its primary, then its witnesses."""
+        node = self.manifest.nodes[name]
+        return node.primary or self.manifest.validators()[0], *node.witnesses
+
     def start_light(self, name: str, height: int, block_id: str) -> None:
         """Start a light client that trusts a block."""
-        node = self.manifest.nodes[name]
-        primary = node.primary or self.manifest.validators()[0]
+        primary, *others = self.asked_by(name)
         home = self.network.root / LIGHT_FOLDER / name
         home.mkdir(parents=True, exist_ok=True)
-        witnesses = [word for witness in node.witnesses for word in ("--witness", self.url(witness))]
+        witnesses = [word for witness in others for word in ("--witness", self.url(witness))]
         command = [
             sys.executable, "-m", "node.cli.main", "--home", str(home), "--node", self.url(primary), "light", "start",
             *witnesses, "--trust-height", str(height), "--trust-hash", block_id, "--port", str(self.ports[name].api),
