@@ -7,11 +7,12 @@
 #   make interop the JavaScript packages for the test with a peer of stock libp2p (needs Node 20 and npm)
 #   make native  the compiled kernel for zero-knowledge proofs (needs cargo; without it libsodium does the work)
 #   make sim     whole networks of production nodes, simulated from seeds (SEED, RUNS, NODES, HEIGHTS, FAULTS)
+#   make lab     the networks of testnet/manifests, with faults, as real processes (about eight minutes)
 #   make clean   remove everything that was made here
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench sim native interop clean venv lint types layers
+.PHONY: help demo test check bench sim native interop lab clean venv lint types layers
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(name) 2>/dev/null)))
 VENV ?= .venv
@@ -93,6 +94,9 @@ interop: $(JS_STAMP)
 
 sim: venv
 	@$(BIN)/nexus sim --seed $(SEED) --seeds $(RUNS) --nodes $(NODES) --heights $(HEIGHTS) --faults $(FAULTS)
+
+lab: venv
+	@$(BIN)/nexus testnet run testnet/manifests/*.toml
 
 clean:
 	@rm -rf $(VENV) $(JS)/node_modules crypto/native/target crypto/native/reference/target build dist .make bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
