@@ -15,7 +15,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from apps.hidden import note_info
-from crypto.confidential import Opening, default_proofs
+from crypto.confidential import ConfidentialProofs, Opening, default_proofs
 from crypto.errors import Reason, Refused
 from crypto.hashing import Label, digest
 from crypto.hpke import Opener, sealing_key_from_seed
@@ -79,17 +79,22 @@ class Viewer:
         owner: the account.
         incoming: its incoming view key, or nothing.
         outgoing: its outgoing view key, or nothing.
+        proofs: recompute commitments; by default over the backend to use.
 
     Raises:
         Refused: BAD_KEY.
     """
 
-    def __init__(self, chain_id: ChainId, owner: Address, incoming: bytes = b"", outgoing: bytes = b"") -> None:
+    def __init__(
+        self, chain_id: ChainId, owner: Address, incoming: bytes = b"", outgoing: bytes = b"",
+        proofs: ConfidentialProofs | None = None,
+    ) -> None:
         self.chain_id = chain_id
         self.owner = owner
         self._incoming = incoming
         self._opener = Opener(incoming) if incoming else None
         self._outgoing = outgoing
+        self._proofs = proofs or default_proofs()
 
     @property
     def box_key(self) -> bytes:
@@ -109,7 +114,7 @@ class Viewer:
             note = open_note(self._opener, note_info(self.chain_id, coin, index), coin.note)
         except Refused:
             return None
-        return note if default_proofs().opens(coin.commitment, note.opening) else None
+        return note if self._proofs.opens(coin.commitment, note.opening) else None
 
     def sent(self, coin: HiddenCoin, index: int) -> Opening | None:
         """Return what is in a coin that the account sent; None if this viewer cannot see it, or the copy is untrue."""
@@ -119,7 +124,7 @@ class Viewer:
             opening = open_copy(self._outgoing, note_info(self.chain_id, coin, index), coin.note)
         except Refused:
             return None
-        return opening if default_proofs().opens(coin.commitment, opening) else None
+        return opening if self._proofs.opens(coin.commitment, opening) else None
 
 
 def encode_view_key(keys: ViewKeys, direction: Direction, chain_id: ChainId, owner: Address) -> str:

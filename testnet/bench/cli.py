@@ -27,6 +27,7 @@ class Name(StrEnum):
     PARTITION = "partition"
     SNAPSHOT = "snapshot"
     ZK = "zk"
+    CONFIDENTIAL = "confidential"
     ALL = "all"
 
 
@@ -41,6 +42,7 @@ MODULES: Final = {
     Name.PARTITION: "testnet.bench.partition",
     Name.SNAPSHOT: "testnet.bench.snapshot",
     Name.ZK: "testnet.bench.zk",
+    Name.CONFIDENTIAL: "testnet.bench.confidential",
 }
 """In the order of `all`. The proof figures come with the execution's: they need the same million outputs."""
 
