@@ -124,9 +124,17 @@ class BannedPeer(msgspec.Struct, frozen=True):
     seconds: int
 
 
+class OwnPlace(msgspec.Struct, frozen=True):
+    """Where others are told to dial this node, and how it knows: set, listening, seen (by peers), unknown."""
+
+    address: str
+    source: str
+
+
 class PeersReport(msgspec.Struct, frozen=True):
     """What `nexus peers list` shows."""
 
+    own: OwnPlace
     connected: list[ConnectedPeer]
     missing: list[MissingPeer]
     known: list[KnownPeer]
@@ -245,7 +253,9 @@ def _report(mesh: Mesh, peering: Peering) -> PeersReport:
         BannedPeer(ban.peer_id.hex(), -1 if ban.until >= FOREVER else (ban.until - now) // 1000)
         for ban in peering.bans.active(now)
     ]
-    return PeersReport(connected, missing, known, banned)
+    found, source = peering.own_place(mesh.port)
+    own = OwnPlace("".join(f"[{host}]:{port}" for host, port in found), source.value)
+    return PeersReport(own, connected, missing, known, banned)
 
 
 def ask_peers(path: Path, order: PeersOrder) -> PeersReport:

@@ -117,6 +117,15 @@ class Wide:
         self._transport = transport
         self._chain_id = rules.chain_id
 
+    @property
+    def external_address(self) -> str:
+        """See `Network`."""
+        return self._mesh.external_address
+
+    @external_address.setter
+    def external_address(self, place: str) -> None:
+        self._mesh.external_address = place
+
     def send(self, peer_id: PeerId, channel: Channel, payload: bytes) -> bool:
         """See `Network`."""
         return self._mesh.send(peer_id, channel, payload)

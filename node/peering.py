@@ -13,6 +13,7 @@ import os
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 import trio
@@ -28,7 +29,7 @@ from p2p.address import format_peer_address, parse_peer_address, parse_place
 from p2p.addressbook import SECRET_SIZE, AddressBook, book_codec
 from p2p.bans import Bans
 from p2p.config import CoreName, Limits, NetworkConfig
-from p2p.discovery import Discovery, Plan, keep_published, keep_saved
+from p2p.discovery import Discovery, Places, Plan, keep_published, keep_saved
 from p2p.exchange import Exchange, NoMeeting
 from p2p.mesh import Company, Mesh
 from p2p.network import PeerAddress, PeerId
@@ -50,6 +51,19 @@ _ADVICE: Final[Mapping[Reason, str]] = {
     Reason.PEER_REFUSED: "it refuses this node: it shuts it out, or speaks to chosen peers alone; name another seed",
     Reason.TOO_MANY_CONNECTIONS: "it has no room at the moment; it is tried again",
 }
+
+
+class PlaceSource(StrEnum):
+    """How a node knows where it can be dialled."""
+
+    SET = "set"
+    """`external_address` says so."""
+    LISTENING = "listening"
+    """It listens on that address alone."""
+    SEEN = "seen"
+    """Peers of several prefixes see it there."""
+    UNKNOWN = "unknown"
+    """It does not: nobody is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +105,20 @@ class Peering:
             mesh, self.book, self._exchange, plan, per_prefix=limits.per_prefix,
             loopback_exempt=limits.loopback_exempt, clock=wall_clock,
         )
-        place = _own_place(settings, mesh.port)
 
-        def own_record() -> SignedRecord:
-            return make_record(key, chain_id, place, wall_clock())
+        def places() -> Places:
+            """Return where we can be dialled, and show it to whoever asks the node."""
+            found, _ = self.own_place(mesh.port)
+            mesh.external_address = "".join(f"[{host}]:{port}" for host, port in found)
+            return found
+
+        def own_record(found: Places) -> SignedRecord:
+            return make_record(key, chain_id, found, wall_clock())
 
         async with trio.open_nursery() as nursery:
-            if place:
-                nursery.start_soon(keep_published, self._exchange, own_record)
-            else:
-                _log.warning("nobody can be told where this node is: set external_address to its [ADDR]:PORT")
+            if not places():
+                _log.info("where this node can be dialled, its peers have to tell: or set external_address")
+            nursery.start_soon(keep_published, self._exchange, places, own_record)
             nursery.start_soon(discovery.run)
             nursery.start_soon(keep_saved, self._file, self._content)
 
@@ -108,6 +126,20 @@ class Peering:
     def own_records(self) -> tuple[SignedRecord, ...]:
         """Our own record, if we can be dialled; a new one every day."""
         return self._exchange.own
+
+    def own_place(self, port: int) -> tuple[Places, PlaceSource]:
+        """Return where others are told to dial us, and how we know.
+
+        Args:
+            port: where the network listens.
+        """
+        settings = self._settings
+        if settings.external_address:
+            return (parse_place(settings.external_address),), PlaceSource.SET
+        if settings.listen_host != "::":
+            return ((settings.listen_host, port),), PlaceSource.LISTENING
+        seen = self._exchange.outside.place
+        return seen, PlaceSource.SEEN if seen else PlaceSource.UNKNOWN
 
     def _content(self) -> bytes:
         return self.book.stored(self.bans.all(wall_clock()))
@@ -153,13 +185,6 @@ def network_config(config: NodeConfig) -> NetworkConfig:
         allowed=allowed, datagram_size=config.datagram_size,
         limits=Limits(inbound=inbound, outbound=config.max_peers),
     )
-
-
-def _own_place(config: NodeConfig, port: int) -> tuple[tuple[str, int], ...]:
-    """Return where others are told to dial us, if that is known."""
-    if config.external_address:
-        return (parse_place(config.external_address),)
-    return () if config.listen_host == "::" else ((config.listen_host, port),)
 
 
 def _tell(seed: PeerAddress, refused: Refused | None) -> None:

@@ -73,6 +73,8 @@ class NodeStatus:
     seconds_left: int
     validator: Address | None
     peers: int
+    external_address: str
+    """`[ADDR]:PORT` where others are told to dial us; empty while that is not known."""
     mempool_transactions: int
     mempool_bytes: int
     started_at: int
@@ -156,7 +158,8 @@ class NodeService:
             step=self._core.agreement.engine.step, catching_up=self._core.catching_up,
             best_height=Height(max(self._core.catch_up.best, tip.height)),
             seconds_left=self._core.catch_up.seconds_left, validator=self._core.agreement.own_address,
-            peers=len(self._network.peers()), mempool_transactions=len(self._core.mempool),
+            peers=len(self._network.peers()), external_address=self._network.external_address,
+            mempool_transactions=len(self._core.mempool),
             mempool_bytes=self._core.mempool.bytes, started_at=self._started_at,
             difficulty=load(self.chain.store).difficulty, joining=self._board.progress,
         )

@@ -4,6 +4,7 @@ A seed is asked and left again as soon as there is other company. Who has its ow
 persistent peers, is not let go. Everything here is a client of the mesh; nothing here can stop it.
 """
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -46,6 +47,8 @@ SAVE_EVERY: Final = 60.0
 RENEW_EVERY: Final = 24 * 3600.0
 """Seconds after which a node makes a new record of itself."""
 
+Places = tuple[tuple[str, int], ...]
+"""IPv6 addresses and ports where a node can be dialled."""
 Tell = Callable[[PeerAddress, Refused | None], None]
 """Called when a seed's answer changes: with a refusal, or None when it answers."""
 
@@ -263,8 +266,21 @@ async def keep_saved(file: BookFile, content: Callable[[], bytes]) -> None:
             file.replace(content())
 
 
-async def keep_published(exchange: Exchange, make: Callable[[], SignedRecord]) -> None:
-    """Make our own record, and a new one every day, until cancelled."""
+async def keep_published(
+    exchange: Exchange, places: Callable[[], Places], make: Callable[[Places], SignedRecord]
+) -> None:
+    """Make our own record, a new one every day and whenever we are somewhere else, until cancelled.
+
+    Args:
+        exchange: tells it to peers.
+        places: where we can be dialled, nothing while that is not known.
+        make: signs a record; run on a thread.
+    """
+    told: Places = ()
+    made_at = -math.inf
     while True:
-        exchange.own = (await trio.to_thread.run_sync(make),)
-        await trio.sleep(RENEW_EVERY)
+        present = places()
+        if present and (present != told or trio.current_time() - made_at >= RENEW_EVERY):
+            exchange.own = (await trio.to_thread.run_sync(make, present),)
+            told, made_at = present, trio.current_time()
+        await trio.sleep(TICK)

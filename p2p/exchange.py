@@ -8,9 +8,10 @@ from msgspec import Meta
 
 from crypto.errors import Reason, Refused
 from p2p.addressbook import AddressBook
+from p2p.external import OutsideView
 from p2p.network import PeerId, PeerInfo
 from p2p.prefix import LOOPBACK, prefix_group, prefix_of
-from p2p.records import SignedRecord
+from p2p.records import Place, SignedRecord
 from state.encoding import Codec, Record, encode
 
 MAX_TOLD: Final = 64
@@ -33,6 +34,8 @@ class Peers(Record, frozen=True, tag=2):
     """The sender's own record, if it can be dialled, and records of nodes that it has reached."""
 
     records: Annotated[tuple[SignedRecord, ...], Meta(max_length=MAX_TOLD)]
+    seen: Place
+    """Where the sender sees the asker: the source of its packets."""
 
 
 get_peers_codec: Final = Codec(GetPeers, 8192)
@@ -58,12 +61,14 @@ class Exchange:
 
     Attributes:
         own: our own record, if we can be dialled; empty until it is published.
+        outside: where peers that we dialled see us.
     """
 
     def __init__(
         self, book: AddressBook, hidden: frozenset[PeerId], loopback_exempt: bool, clock: Callable[[], int]
     ) -> None:
         self.own: tuple[SignedRecord, ...] = ()
+        self.outside = OutsideView()
         self._book = book
         self._hidden = hidden
         self._exempt = loopback_exempt
@@ -93,7 +98,8 @@ class Exchange:
                 raise Refused(Reason.PROTOCOL_VIOLATION, "the record is of another node")
             self._take(signed, peer, now)
         told = self._book.sample(question.most, {peer.peer_id, *self._hidden})
-        return encode(Peers((*self.own, *told)[: question.most]))
+        seen = Place(ipaddress.IPv6Address(peer.host.partition("%")[0]).packed, peer.port)
+        return encode(Peers((*self.own, *told)[: question.most], seen))
 
     def take_answer(self, peer: PeerInfo, payload: bytes) -> int:
         """Keep what a peer told; return how many records were news.
@@ -103,7 +109,11 @@ class Exchange:
         """
         now = self._clock()
         news = 0
-        for signed in peers_codec.decode(payload).records[:ASKED]:
+        answer = peers_codec.decode(payload)
+        if not peer.inbound:  # who dialled us sees the address that it dialled
+            seen = str(ipaddress.IPv6Address(answer.seen.host)), answer.seen.port
+            self.outside.note(prefix_group(peer.host, self._exempt, peer.port), seen)
+        for signed in answer.records[:ASKED]:
             news += self._take(signed, peer, now)
         return news
 

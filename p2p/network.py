@@ -184,6 +184,8 @@ class Network(Protocol):
 
     peer_id: PeerId
     port: int
+    external_address: str
+    """`[ADDR]:PORT` where others are told to dial us; empty while that is not known."""
     consensus_events: trio.MemoryReceiveChannel[NetworkEvent]
     bulk_events: trio.MemoryReceiveChannel[NetworkEvent]
 

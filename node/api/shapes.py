@@ -69,6 +69,8 @@ class Status(Shape, frozen=True):
     voting_power: Decimal
     """Its power in the present validator set; 0 for a node that does not vote."""
     peers: int
+    external_address: str
+    """`[ADDR]:PORT` where others are told to dial this node; empty while that is not known."""
     mempool_transactions: int
     mempool_bytes: Decimal
     started_at: Decimal

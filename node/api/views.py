@@ -45,7 +45,8 @@ def status_view(status: NodeStatus, power: int) -> shapes.Status:
         block_time=Decimal(status.block_time), state_root=status.state_root.hex(), round=status.step.round,
         step=status.step.name, catching_up=status.catching_up, seconds_left=status.seconds_left,
         validator=None if status.validator is None else encode_address(status.validator),
-        voting_power=Decimal(power), peers=status.peers, mempool_transactions=status.mempool_transactions,
+        voting_power=Decimal(power), peers=status.peers,
+        external_address=status.external_address, mempool_transactions=status.mempool_transactions,
         mempool_bytes=Decimal(status.mempool_bytes), started_at=Decimal(status.started_at),
         difficulty=status.difficulty, joining=None if status.joining is None else _joining_view(status.joining),
     )
@@ -61,6 +62,7 @@ def joining_status(
         best_height=Decimal(max(progress.best, tip.height)), block_id=tip.block_id.hex(),
         block_time=Decimal(tip.time), state_root=tip.state_root.hex(), round=0, step="joining", catching_up=True,
         seconds_left=progress.seconds_left or 0, validator=None, voting_power=Decimal(0), peers=progress.peers,
+        external_address="",
         mempool_transactions=0, mempool_bytes=Decimal(0), started_at=Decimal(started_at), difficulty=0,
         joining=_joining_view(progress),
     )

@@ -88,7 +88,8 @@ class LightApi:
             height=Decimal(newest.height - 1), best_height=Decimal(newest.height), block_id=newest.previous.hex(),
             block_time=Decimal(below.time), state_root=newest.state_root.hex(), round=0, step="LIGHT",
             catching_up=self._behind, seconds_left=0, validator=None, voting_power=Decimal(0),
-            peers=1 + len(self._client.around.witnesses), mempool_transactions=0, mempool_bytes=Decimal(0),
+            peers=1 + len(self._client.around.witnesses), external_address="", mempool_transactions=0,
+            mempool_bytes=Decimal(0),
             started_at=Decimal(self._started_at), difficulty=proven.outcome.unwrap(),
         )
 

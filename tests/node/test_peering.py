@@ -2,13 +2,14 @@
 
 import os
 import stat
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 import trio
 
 from crypto.errors import Reason, Refused
-from node.admin import AddPeer, AllowPeer, BanPeer, ListPeers, PeersReport, ask_peers
+from node.admin import AddPeer, AllowPeer, BanPeer, ListPeers, OwnPlace, PeersReport, ask_peers
 from node.config import make_config
 from node.driver import wall_clock
 from node.home import Home
@@ -31,6 +32,23 @@ def peer_text(lab: Lab, index: int) -> str:
     return f"{peer_id_of(lab.node_keys[index].public_key).hex()}@[::1]:{lab.ports[index]}"
 
 
+async def test_a_node_learns_from_three_peers_where_it_is_and_says_so(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, size=1, followers=4)
+    async with AsyncExitStack() as stack:
+        for index in range(3):
+            await stack.enter_async_context(lab.node(index))
+        home = lab.home(3)
+        one = await stack.enter_async_context(lab.node(3, role="full", listen_host="::"))
+        await until(lambda: one.network.external_address == f"[::1]:{one.network.port}")
+        assert (await order(home, ListPeers())).own == OwnPlace(f"[::1]:{one.network.port}", "seen")
+        assert one.service.status().external_address == f"[::1]:{one.network.port}"
+        fourth = await stack.enter_async_context(
+            lab.node(4, role="full", listen_host="::", external_address="[2001:db8::1]:9")
+        )
+        await until(lambda: fourth.network.external_address == "[2001:db8::1]:9")
+        assert (await order(lab.home(4), ListPeers())).own == OwnPlace("[2001:db8::1]:9", "set")
+
+
 async def test_the_operator_lists_adds_bans_and_allows(tmp_path: Path) -> None:
     lab = Lab(tmp_path, size=1, followers=1)
     async with lab.node(0) as one:
@@ -39,7 +57,8 @@ async def test_the_operator_lists_adds_bans_and_allows(tmp_path: Path) -> None:
             lab.ports[0] = one.network.port
             home, first = lab.home(1), one.network.peer_id.hex()
             assert stat.S_IMODE(os.stat(home.admin).st_mode) == 0o600
-            assert await order(home, ListPeers()) == PeersReport([], [], [], [])
+            own = OwnPlace(f"[::1]:{other.network.port}", "listening")
+            assert await order(home, ListPeers()) == PeersReport(own, [], [], [], [])
             await order(home, AddPeer(peer_text(lab, 0)))
             await until(lambda: bool(other.network.peers()))
             report = await order(home, ListPeers())
