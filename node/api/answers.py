@@ -72,6 +72,15 @@ def block(service: NodeService, ask: methods.GetBlock) -> shapes.BlockView:
     )
 
 
+def body(service: NodeService, ask: methods.GetBody) -> shapes.BodyView:
+    """Answer `body`."""
+    height = _block_height(service, ask.height)
+    found = service.block(height).block
+    return shapes.BodyView(
+        height=Decimal(height), transactions=list(found.transactions), evidence=encode(found.evidence)
+    )
+
+
 def header(service: NodeService, ask: methods.GetHeader) -> shapes.HeaderView:
     """Answer `header`."""
     return views.header_view(service.header(_block_height(service, ask.height)))
@@ -157,7 +166,7 @@ def outputs(service: NodeService, ask: methods.GetOutputs) -> shapes.OutputsView
     last = found[-1][0] if len(found) == ask.limit else None
     return shapes.OutputsView(
         outputs=[views.output_view(outpoint, output) for outpoint, output in found], height=Decimal(service.height),
-        next=None if last is None else f"{last.txid.hex()}{last.index:08x}",
+        next=None if last is None else f"{last.txid.hex()}{last.index:08x}", complete=last is None and not ask.after,
     )
 
 
@@ -175,6 +184,7 @@ def transactions_of(service: NodeService, ask: methods.GetTransactionsOf) -> sha
             shapes.TransactionRef(txid=one.txid.hex(), height=Decimal(one.height), index=one.index) for one in found
         ],
         next=None if last is None else f"{last.height:016x}{last.index:08x}",
+        complete=last is None and not ask.before,
     )
 
 
@@ -210,8 +220,8 @@ def from_state(service: NodeService, method: methods.Method, ask: Any) -> Any:
 Answer = Callable[[NodeService, Any], Any]
 
 _SYNCHRONOUS: Final[tuple[Answer, ...]] = (
-    status, genesis, peers, mempool, block, header, headers, commit, light_block, simulate, report_evidence,
-    transaction, receipt, outputs, transactions_of, proof,
+    status, genesis, peers, mempool, block, body, header, headers, commit, light_block, simulate,
+    report_evidence, transaction, receipt, outputs, transactions_of, proof,
 )
 ANSWERS: Final[dict[str, Answer]] = {function.__name__: function for function in _SYNCHRONOUS}
 

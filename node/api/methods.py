@@ -63,6 +63,12 @@ class GetBlock(Ask[shapes.BlockView], frozen=True):
     height: HeightText
 
 
+class GetBody(Ask[shapes.BodyView], frozen=True):
+    """The bodies of a block's transactions, and its evidence."""
+
+    height: HeightText
+
+
 class GetHeader(Ask[shapes.HeaderView], frozen=True):
     """A block header."""
 
@@ -221,6 +227,7 @@ METHODS: Final = (
     _get("mempool", GetMempool, shapes.MempoolView, "/v1/mempool"),
     _get("validators", GetValidators, shapes.ValidatorsView, "/v1/validators"),
     _get("block", GetBlock, shapes.BlockView, "/v1/blocks/{height}"),
+    _get("body", GetBody, shapes.BodyView, "/v1/blocks/{height}/body"),
     _get("header", GetHeader, shapes.HeaderView, "/v1/blocks/{height}/header"),
     _get("headers", GetHeaders, shapes.HeadersView, "/v1/headers/{first}"),
     _get("commit", GetCommit, shapes.CommitView, "/v1/blocks/{height}/commit"),

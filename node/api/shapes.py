@@ -159,6 +159,14 @@ class BlockView(Shape, frozen=True):
     commit: CommitView | None
 
 
+class BodyView(Shape, frozen=True):
+    """What a header commits to by roots: wire bytes of the block's transactions, its evidence in canonical bytes."""
+
+    height: Decimal
+    transactions: list[bytes]
+    evidence: bytes
+
+
 class LightBlockView(Shape, frozen=True):
     """Everything about a height that a light client checks, in canonical bytes (consensus.light.LightBlock)."""
 
@@ -280,11 +288,16 @@ class OutputView(Shape, frozen=True):
 
 
 class OutputsView(Shape, frozen=True):
-    """Unspent outputs of one owner, by rising outpoint. `next` continues a list that was cut."""
+    """Unspent outputs of one owner, by rising outpoint. `next` continues a list that was cut.
+
+    `complete` is a node's word, from its own index. A light client proves each entry and says false: no proof shows
+    that nothing was held back.
+    """
 
     outputs: list[OutputView]
     height: Decimal
     next: str | None
+    complete: bool
 
 
 class LockView(Shape, frozen=True):
@@ -370,10 +383,14 @@ class TransactionRef(Shape, frozen=True):
 
 
 class TransactionRefs(Shape, frozen=True):
-    """Transactions that touched an address, newest first. `next` continues a list that was cut."""
+    """Transactions that touched an address, newest first. `next` continues a list that was cut.
+
+    `complete` as in OutputsView.
+    """
 
     transactions: list[TransactionRef]
     next: str | None
+    complete: bool
 
 
 class Submission(Shape, frozen=True):

@@ -27,13 +27,15 @@ from node.light.answer import (
     sides,
 )
 from node.light.client import LightClient
+from node.light.listing import fetch_block, fetch_body, listed_of, prove_outputs
 from node.light.proving import MissingRecord, Outcome, evaluate, evaluation, has_proof, prove
 from node.light.source import drive
 from state.encoding import encode
 from state.genesis import Genesis
 from state.genesis_json import genesis_to_json
 from state.proof import StateProof
-from state.receipt import receipt_codec
+from state.receipt import Receipt, receipt_codec
+from state.transaction import Decoded, decode_transaction
 from state.types import Height
 
 ATTEMPTS: Final = 3
@@ -49,12 +51,14 @@ class Answered:
         header: what the proofs are against.
         proofs: of the records that it follows from, by raw key.
         receipts: the receipt that it is, if it is one.
+        has_file: whether `record` can put it into a file with all that proves it.
     """
 
     outcome: Outcome
     header: Header
     proofs: Mapping[bytes, StateProof]
     receipts: tuple[ReceiptEvidence, ...]
+    has_file: bool = True
 
 
 class ProvenAnswers:
@@ -89,7 +93,15 @@ class ProvenAnswers:
         return Verified(answered.header, {}, None, signed, age, self.client.steps)
 
     async def record(self, answered: Answered) -> LightAnswer:
-        """Return an answer with all that leads to it from the oldest trusted block on."""
+        """Return an answer with all that leads to it from the oldest trusted block on.
+
+        Raises:
+            Refused: NOT_VERIFIABLE for whole blocks and lists; those of `LightClient.headers_down_to`.
+        """
+        if not answered.has_file:
+            raise Refused(
+                Reason.NOT_VERIFIABLE, "a file proves one record, receipt or header: export the entries one by one"
+            )
         first, target = self.client.oldest, answered.header.height
         blocks: tuple[LightBlock, ...] = (first,)
         if target == first.height:
@@ -134,10 +146,8 @@ def not_verifiable(ask: Ask[Any]) -> Refused:
 
 
 _UNPROVABLE: Final = {
-    "outputs": "a proof shows that an output exists, not that a list is complete (`output` proves one by one)",
-    "transactions_of": "an index of one node (`receipt` proves one by one)",
     "peers": "only the node itself knows", "mempool": "only the node itself knows",
-    "block": "sizes and ids are counted by the node (`header`, `commit` and `receipt` can be proven)",
+    "simulate": "the node runs it, and no block does", "report_evidence": "it is handed in, not asked",
 }
 
 
@@ -200,6 +210,47 @@ async def _headers(answers: ProvenAnswers, ask: methods.GetHeaders) -> Answered:
     return Answered(Outcome(view, None), last, {}, ())
 
 
+async def _whole_block(answers: ProvenAnswers, ask: methods.GetBlock) -> Answered:
+    wanted = height_from(ask.height)
+    block = await answers.client.update() if wanted is None else await answers.client.light_block(wanted)
+    view, _ = await fetch_block(answers.client.primary, block)
+    return Answered(Outcome(view, None), block.header, {}, (), has_file=False)
+
+
+async def _body(answers: ProvenAnswers, ask: methods.GetBody) -> Answered:
+    wanted = height_from(ask.height)
+    block = await answers.client.update() if wanted is None else await answers.client.light_block(wanted)
+    body = await fetch_body(answers.client.primary, block)
+    view = shapes.BodyView(
+        height=Decimal(block.height), transactions=[one.raw for one in body.transactions],
+        evidence=encode(body.evidence),
+    )
+    return Answered(Outcome(view, None), block.header, {}, (), has_file=False)
+
+
+async def _outputs(answers: ProvenAnswers, ask: methods.GetOutputs) -> Answered:
+    header = (await answers.client.update()).header
+    view, proofs = await prove_outputs(answers.client.primary, header, ask, answers.genesis)
+    return Answered(Outcome(view, None), header, proofs, (), has_file=False)
+
+
+async def _transactions_of(answers: ProvenAnswers, ask: methods.GetTransactionsOf) -> Answered:
+    source = answers.client.primary
+    listed = await source.ask(ask)
+    newest = (await answers.client.update()).header
+    proven: list[tuple[Decoded, Receipt]] = []
+    for ref in listed.transactions[: ask.limit]:
+        if ref.height >= newest.height:
+            continue  # its receipt stands in a header that is yet to come
+        question = methods.GetReceipt(txid=ref.txid)
+        receipt = receipt_codec.decode((await answers.answer(question)).outcome.unwrap().raw)
+        decoded = decode_transaction((await source.ask(methods.GetTransaction(txid=ref.txid))).raw)
+        if decoded.wtxid != receipt.wtxid:
+            raise Refused(Reason.BAD_PROOF, f"{source.url} sent another transaction; ask another node")
+        proven.append((decoded, receipt))
+    return Answered(Outcome(listed_of(ask, proven, listed.next), None), newest, {}, (), has_file=False)
+
+
 async def _genesis(answers: ProvenAnswers, ask: methods.GetGenesis) -> Answered:
     newest = answers.client.newest.header
     document = msgspec.json.decode(genesis_to_json(answers.genesis))
@@ -211,7 +262,8 @@ Form = Callable[[ProvenAnswers, Any], Awaitable[Answered]]
 
 _FORMS: Final[Mapping[type[Ask[Any]], Form]] = {
     methods.GetReceipt: _receipt, methods.GetHeader: _block, methods.GetCommit: _block, methods.GetLightBlock: _block,
-    methods.GetHeaders: _headers, methods.GetGenesis: _genesis,
+    methods.GetHeaders: _headers, methods.GetGenesis: _genesis, methods.GetBlock: _whole_block, methods.GetBody: _body,
+    methods.GetOutputs: _outputs, methods.GetTransactionsOf: _transactions_of,
 }
 """Questions that are proven by something else than records of the state."""
 

@@ -22,9 +22,11 @@ from node.client import AsyncClient
 from node.light.answer import LightAnswer, RememberingVerifier, answer_codec, verify_answer
 from node.light.answering import Answered, ProvenAnswers, recorded_outcome
 from node.light.client import Surroundings
+from node.light.listing import prove_outputs
 from node.light.opening import Place, open_light
 from node.light.proving import MissingRecord, evaluate, evaluation
 from node.light.roots import GenesisRoot, HeaderRoot, Root
+from node.light.source import Source
 from node.wallet import call, message
 from state.encoding import encode
 from state.genesis import genesis_hash
@@ -79,6 +81,21 @@ async def ask(answers: ProvenAnswers, question: methods.Ask[Any]) -> tuple[Answe
     return answered, await answers.record(answered)
 
 
+class Misattributing:
+    """A node that lists the outputs of somebody else."""
+
+    def __init__(self, honest: Source, listed: Any) -> None:
+        self.url, self.honest, self.listed = "liar", honest, listed
+
+    async def ask(self, ask: Any) -> Any:
+        return self.listed if isinstance(ask, methods.GetOutputs) else await self.honest.ask(ask)
+
+
+def replace_height(told: Any, answered: Answered) -> Any:
+    """Return a node's list of outputs as a light client says it: after the block that is proven, and not complete."""
+    return msgspec.structs.replace(told, height=answered.header.height - 1, complete=False)
+
+
 async def test_values_are_proven_from_the_genesis_hash_alone(tmp_path: Path) -> None:
     async with _paid(tmp_path) as (served, txid):
         root = GenesisRoot(genesis_hash(served.lab.genesis))
@@ -122,7 +139,8 @@ async def test_every_question_that_can_be_proven_has_the_answer_of_the_node(tmp_
             methods.GetAllowance(owner=payer, spender=BALANCE.address), methods.GetAsset(asset="unxs"),
             methods.GetValidators(), methods.GetHeader(height="2"), methods.GetCommit(height="2"),
             methods.GetLightBlock(height="3"), methods.GetHeaders(first="1", limit=3), methods.GetGenesis(),
-            methods.GetReceipt(txid=txid.hex()), methods.QueryModule(name="token/supply"),
+            methods.GetReceipt(txid=txid.hex()), methods.GetBlock(height="2"), methods.GetBody(height="1"),
+            methods.QueryModule(name="token/supply"),
             methods.QueryModule(name="auth/account", parameters={"address": payer}),
             methods.QueryModule(name="chain/params"), methods.QueryModule(name="staking/validators"),
             methods.QueryModule(name="staking/validator", parameters={"operator": operator}),
@@ -137,11 +155,10 @@ async def test_every_question_that_can_be_proven_has_the_answer_of_the_node(tmp_
             if isinstance(question, methods.GetLocks | methods.GetValidators):
                 told = msgspec.structs.replace(told, height=proven.height)
             assert proven == told, question
-        unprovable: list[methods.Ask[Any]] = [
-            methods.GetPeers(), methods.GetMempool(), methods.GetBlock(height="2"), methods.GetOutputs(address=payer),
-            methods.GetTransactionsOf(address=payer),
-        ]
-        for question in unprovable:
+        listed = (await answers.answer(methods.GetTransactionsOf(address=payer))).outcome.unwrap()
+        told = await served.client.ask(methods.GetTransactionsOf(address=payer))
+        assert listed.transactions == told.transactions and (told.complete, listed.complete) == (True, False)
+        for question in (methods.GetPeers(), methods.GetMempool()):
             with pytest.raises(Refused) as caught:
                 await answers.answer(question)
             assert caught.value.reason is Reason.NOT_VERIFIABLE
@@ -178,7 +195,18 @@ async def test_allowances_locks_assets_and_coins_are_proven(tmp_path: Path) -> N
         assert (await proven(methods.GetAllowance(owner=text, spender=BALANCE.address, asset=gold.hex()))).amount == 40
         (lock,) = (await proven(methods.GetLocks(address=text))).locks
         assert (lock.amount, lock.release_height) == (30, 10_000)
-        (listed,) = (await client.ask(methods.GetOutputs(address=BALANCE.address))).outputs
+        told = await client.ask(methods.GetOutputs(address=BALANCE.address))
+        answered = await answers.answer(methods.GetOutputs(address=BALANCE.address))
+        assert answered.outcome.unwrap() == replace_height(told, answered) and told.complete
+        with pytest.raises(Refused) as caught:
+            await answers.record(answered)
+        assert caught.value.reason is Reason.NOT_VERIFIABLE
+        (listed,) = told.outputs
+        other = msgspec.structs.replace(told, outputs=[msgspec.structs.replace(listed, owner=text)])
+        header = (await answers.client.update()).header
+        with pytest.raises(Refused) as caught:
+            await prove_outputs(Misattributing(client, other), header, methods.GetOutputs(address=text), lab.genesis)
+        assert caught.value.reason is Reason.BAD_PROOF
         assert await proven(methods.GetOutput(txid=listed.txid, index=listed.index)) == listed
 
 

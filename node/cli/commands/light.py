@@ -30,6 +30,7 @@ from node.light.answer import (
     verify_answer,
 )
 from node.light.answering import ProvenAnswers, recorded_outcome
+from node.light.listing import MOST
 from node.light.proving import Outcome
 from node.light.proxy import DEFAULT_PORT, serve_light
 from node.light.roots import HeaderRoot, Root, age_warning
@@ -56,6 +57,7 @@ _QUERY: Final = TRUST_OPTIONS | {
     "export": option("export", Annotated[Path | None, typer.Option(
         help="Write the answer with all that proves it to a file.")], None),
 }  # fmt: skip
+_NO_FILE: Final = option("export", Annotated[Path | None, typer.Option(hidden=True)], None)
 
 
 # ---- following a chain
@@ -245,6 +247,11 @@ def _both(name: str) -> Callable[[Callable[..., methods.Ask[Any]]], Callable[...
     return register
 
 
+def _live(name: str) -> Callable[[Callable[..., methods.Ask[Any]]], Callable[..., methods.Ask[Any]]]:
+    """Register a question under `query` alone: its answer has no form for a file."""
+    return command(query, name, TRUST_OPTIONS | {"export": _NO_FILE}, _query)
+
+
 def _who(session: Session, text: str) -> str:
     return encode_address(address_named(Keystore(session.home / "keys"), text))
 
@@ -351,3 +358,29 @@ def header(
 ) -> methods.Ask[Any]:
     """A block header."""
     return methods.GetHeader(height=height)
+
+
+@_live("block")
+def block(
+    session: Session, height: Annotated[str, typer.Argument(help="Height, or latest.")] = LATEST
+) -> methods.Ask[Any]:
+    """A block: its header and commit, and that these are all its transactions."""
+    return methods.GetBlock(height=height)
+
+
+@_live("outputs")
+def outputs(
+    session: Session, address: Who, limit: Annotated[int, typer.Option(min=1, max=MOST)] = 100,
+    after: Annotated[str, typer.Option(help="`next` of the list before.")] = "",
+) -> methods.Ask[Any]:
+    """Unspent outputs of an owner, each proven; a node may still hold some back (complete: no)."""
+    return methods.GetOutputs(address=_who(session, address), limit=limit, after=after)
+
+
+@_live("history")
+def history(
+    session: Session, address: Who, limit: Annotated[int, typer.Option(min=1, max=MOST)] = 20,
+    before: Annotated[str, typer.Option(help="`next` of the list before.")] = "",
+) -> methods.Ask[Any]:
+    """Transactions of an address, newest first, each proven; a node may still hold some back (complete: no)."""
+    return methods.GetTransactionsOf(address=_who(session, address), limit=limit, before=before)
