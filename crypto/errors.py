@@ -54,6 +54,8 @@ class Reason(StrEnum):
     """Bytes that are no scalar in its one form."""
     UNPROVEN = "unproven"
     """A zero-knowledge proof does not hold for what it is said to prove."""
+    PROGRAM_TOO_COSTLY = "program_too_costly"
+    """A program, or the proof that it ran, takes more multipliers, steps or memory than is allowed."""
     BAD_RANGE_PROOF = "bad_range_proof"
     """The range proof does not hold: a hidden amount may be negative or too large."""
     BAD_EXCESS = "bad_excess"

@@ -120,6 +120,17 @@ def fold_scalars(group: Group, proof: InnerProof) -> Vector:
     return scalars
 
 
+def pad(group: Group, vector: Vector, size: int) -> Vector:
+    """Return a vector followed by zeros up to a length."""
+    return vector if len(vector) == size else vector.join(group.vector([0] * (size - len(vector))))
+
+
+def add_padded(group: Group, left: Vector, right: Vector) -> Vector:
+    """Return the sum; the shorter one counts as followed by zeros."""
+    size = max(len(left), len(right))
+    return pad(group, left, size) + pad(group, right, size)
+
+
 def append_statement(transcript: FiatShamir, size: int) -> None:
     """Write that an inner product proof over vectors of `size` follows."""
     transcript.append(b"dom-sep", b"ipp v1")

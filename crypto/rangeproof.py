@@ -11,25 +11,24 @@ not so. It learns nothing from a proof all the same.
     proof = A S T_1 T_2 t_x t_x_blinding e_blinding (L R)* a b
 """
 
-import hashlib
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from crypto import innerproduct
+from crypto.equation import Bases, Equation, all_hold
 from crypto.errors import Reason, Refused
+from crypto.generators import chain
 from crypto.innerproduct import InnerProof
 from crypto.pedersen import Pedersen, pedersen
 from crypto.ristretto import (
     ENCODING_SIZE,
     ORDER,
-    UNIFORM_SIZE,
     Group,
     Point,
     Vector,
     decode_nonzero,
     decode_scalar,
     encode_scalar,
-    is_identity,
 )
 from crypto.transcript import FiatShamir, append_integer, append_point, batch_weights, secret_scalars
 
@@ -53,17 +52,6 @@ class RangeProof(NamedTuple):
 
     commitments: tuple[bytes, ...]
     proof: bytes
-
-
-class _Equation(NamedTuple):
-    """A proof as one sum that is the identity if it holds; the scalars of shared generators stand apart."""
-
-    value: int
-    blinding: int
-    left: Vector
-    right: Vector
-    scalars: list[int]
-    points: list[Point]
 
 
 class _Opened(NamedTuple):
@@ -97,8 +85,8 @@ class RangeProofs:
             raise ValueError(f"no range proofs of {bits} bits for up to {most} commitments")
         self._group, self._bits, self._most = group, bits, most
         self.pedersen: Final[Pedersen] = pedersen(group)
-        self._left = _chains(group, b"G", bits, most)
-        self._right = _chains(group, b"H", bits, most)
+        self._left = [point for party in range(most) for point in chain(group, b"G", party, bits)]
+        self._right = [point for party in range(most) for point in chain(group, b"H", party, bits)]
 
     def proof_size(self, commitments: int) -> int:
         """Return the bytes of a proof over so many commitments.
@@ -163,15 +151,8 @@ class RangeProofs:
         opened = [self._open(claim) for claim in claims]
         # Two weights a proof: one joins its two equations, the other weighs it among the proofs.
         weights = batch_weights([claim.transcript for claim in claims], entropy, 2 * len(claims))
-        total = _Equation(0, 0, self._group.vector(()), self._group.vector(()), [], [])
-        for place, proof in enumerate(opened):
-            equation = self._equation(proof, weights[2 * place])
-            total = self._add(total, equation, weights[2 * place + 1])
-        size = len(total.left)
-        scalars = self._group.vector((total.value, total.blinding, *total.scalars)).join(total.left).join(total.right)
-        points = [self.pedersen.value_base, self.pedersen.blinding_base, *total.points]
-        points += self._left[:size] + self._right[:size]
-        if not is_identity(self._group.multiscalar(scalars, points)):
+        equations = [self._equation(proof, weight) for proof, weight in zip(opened, weights[::2], strict=True)]
+        if not all_hold(Bases(self.pedersen, self._left, self._right), equations, weights[1::2]):
             raise Refused(Reason.UNPROVEN, "a range proof does not hold")
 
     def _prove(
@@ -242,7 +223,7 @@ class RangeProofs:
             raise Refused(Reason.UNPROVEN, "a challenge of the range proof is zero")
         return _Opened(points, scalars, y, z, x, w, inner)
 
-    def _equation(self, proof: _Opened, weight: int) -> _Equation:
+    def _equation(self, proof: _Opened, weight: int) -> Equation:
         """Return the two equations of a proof, the one on t(x) times `weight`, as one sum."""
         group, bits = self._group, self._bits
         (t_x, t_x_blinding, e_blinding), y, z, x, inner = proof.scalars, proof.y, proof.z, proof.x, proof.inner
@@ -258,17 +239,7 @@ class RangeProofs:
         scalars += [weight * pow(z, 2 + place, ORDER) for place in range(count)]
         scalars += inner.left_scalars + inner.right_scalars
         points = proof.points + inner.left_points + inner.right_points
-        return _Equation(value, -e_blinding - weight * t_x_blinding, left, right, scalars, points)
-
-    def _add(self, total: _Equation, equation: _Equation, weight: int) -> _Equation:
-        return _Equation(
-            (total.value + weight * equation.value) % ORDER,
-            (total.blinding + weight * equation.blinding) % ORDER,
-            _add_padded(self._group, total.left, equation.left.scale(weight)),
-            _add_padded(self._group, total.right, equation.right.scale(weight)),
-            total.scalars + [weight * scalar % ORDER for scalar in equation.scalars],
-            total.points + equation.points,
-        )
+        return Equation(value, -e_blinding - weight * t_x_blinding, left, right, scalars, points)
 
 
 def failing(proofs: RangeProofs, claims: Sequence[RangeClaim], entropy: bytes) -> tuple[int, ...]:
@@ -325,26 +296,6 @@ def _sum_of_powers(base: int, count: int) -> int:
         total = total * (1 + base) % ORDER
         base = base * base % ORDER
     return total
-
-
-def _add_padded(group: Group, left: Vector, right: Vector) -> Vector:
-    """Return the sum; the shorter one counts as followed by zeros."""
-    size = max(len(left), len(right))
-    return _pad(group, left, size) + _pad(group, right, size)
-
-
-def _pad(group: Group, vector: Vector, size: int) -> Vector:
-    return vector if len(vector) == size else vector.join(group.vector([0] * (size - len(vector))))
-
-
-def _chains(group: Group, side: bytes, bits: int, most: int) -> list[Point]:
-    """Return the generators of one side: for each commitment a SHAKE256 stream of its own, as in `bulletproofs`."""
-    points: list[Point] = []
-    for place in range(most):
-        seed = b"GeneratorsChain" + side + place.to_bytes(4, "little")
-        stream = hashlib.shake_256(seed).digest(bits * UNIFORM_SIZE)
-        points += [group.from_uniform(stream[at : at + UNIFORM_SIZE]) for at in range(0, len(stream), UNIFORM_SIZE)]
-    return points
 
 
 def _is_power_of_two(number: int) -> bool:

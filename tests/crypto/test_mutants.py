@@ -13,10 +13,13 @@ from dataclasses import dataclass, replace
 import pytest
 
 from crypto import sigma
+from crypto.constraints import ConstraintSystem, Linear, Opening
 from crypto.errors import Reason, Refused
+from crypto.gadgets import in_range
 from crypto.group import available, load
 from crypto.hashing import Label
 from crypto.pedersen import Pedersen, pedersen
+from crypto.r1cs import ConstraintClaim, ConstraintProofs
 from crypto.rangeproof import RangeClaim, RangeProofs
 from crypto.ristretto import Group, Point, decode_nonzero, decode_scalar, encode_scalar, hash_to_group
 from crypto.transcript import Transcript
@@ -54,6 +57,28 @@ def range_proof(group: Group) -> tuple[Specimen, Verify]:
         system.verify(claim, ENTROPY)
 
     return Specimen(made.commitments, parts[:4] + parts[7:-2], parts[4:7] + parts[-2:]), verify
+
+
+def constraint_proof(group: Group) -> tuple[Specimen, Verify]:
+    """The second committed value is the square of the first, and below 2^4."""
+
+    def circuit(system: ConstraintSystem, values: list[Linear]) -> None:
+        system.constrain(system.multiply(values[0], values[0]) - values[1])
+        in_range(system, values[1], 4)
+
+    proofs, prover = ConstraintProofs(group, 8), ConstraintSystem(proving=True)
+    openings = [Opening(3, 5), Opening(9, 6)]
+    commitments = tuple(proofs.pedersen.commit(*opening).encode() for opening in openings)
+    circuit(prover, [prover.commit(*pair) for pair in zip(commitments, openings, strict=True)])
+    parts = pieces(proofs.prove(Transcript(b"test", bytes(32)), prover, ENTROPY))
+
+    def verify(given: Specimen) -> None:
+        parts = (*given.points[:8], *given.scalars[:3], *given.points[8:], *given.scalars[3:])
+        system = ConstraintSystem(proving=False)
+        circuit(system, [system.commit(commitment) for commitment in given.statement])
+        proofs.verify(ConstraintClaim(Transcript(b"test", given.context), system, b"".join(parts)), ENTROPY)
+
+    return Specimen(commitments, parts[:8] + parts[11:-2], parts[8:11] + parts[-2:]), verify
 
 
 def sigma_proof(group: Group, shape: Shape, points: list[Point], witness: list[int]) -> tuple[Specimen, Verify]:
@@ -94,7 +119,7 @@ def same_value(group: Group) -> tuple[Specimen, Verify]:
 
 CHANGES = ("points", "point", "scalars", "scalar", "statement", "stated", "context", "swap", "mixed", "bit")
 """All but the last keep the proper form."""
-KINDS = (range_proof, schnorr, equal_logarithm, same_value)
+KINDS = (range_proof, constraint_proof, schnorr, equal_logarithm, same_value)
 
 
 def changed(parts: tuple[bytes, ...], at: int, value: bytes) -> tuple[bytes, ...]:
