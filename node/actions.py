@@ -89,10 +89,14 @@ class Sign:
 
 @dataclass(frozen=True, slots=True)
 class Verify:
-    """Verify each transaction's signatures and proofs, then call `Core.verified` with the ticket and their verdicts."""
+    """Verify each transaction's signatures and proofs, then call `Core.verified` with the ticket and their verdicts.
+
+    `beside`: on a thread in any case, since the core has other work meanwhile.
+    """
 
     ticket: int
     checks: tuple[tuple[Check | ProofTask, ...], ...]
+    beside: bool = False
 
     @property
     def has_proofs(self) -> bool:

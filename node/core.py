@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
-from apps.execution import decode_block
-from consensus.block import check_committed_block
 from consensus.effects import (
     OfferReceived,
     ProposalReceived,
@@ -27,15 +25,16 @@ from consensus.effects import (
 from consensus.relay import RoundStatus
 from consensus.round_machine import RoundStep
 from consensus.sightings import Sightings
-from consensus.types import Commit, Vote, VoteKind
+from consensus.types import Vote
 from crypto.errors import Reason, Refused
-from node.actions import Action, Ask, Halt, Report, Send, SendAll, StartTimer, SubmitResult, Tick, Timer, Verify
+from node.actions import Action, Ask, Report, Send, SendAll, StartTimer, SubmitResult, Tick, Timer, Verify
 from node.admission import GOSSIP, RELAY_BATCH, Admission, Slice
 from node.agreement import Agreement
 from node.hearsay import Hearsay
 from node.logs import logger
 from node.mempool import Mempool
 from node.passing import message_frame
+from node.pursuit import Pursuit
 from node.serving import answers
 from node.signatures import Verdict
 from node.snapshots import Shelf
@@ -47,7 +46,6 @@ from p2p.wire import (
     ProposalMessage,
     RoundStatusMessage,
     SightingsMessage,
-    SyncedBlock,
     Transactions,
     VoteMessage,
     WishesMessage,
@@ -78,8 +76,6 @@ DOUBTS_AFTER: Final = 50
 """ms that a message may stay out which a peer has seen: it may be on its way here by itself."""
 MAX_SHOWN: Final = 4096
 """Contradictions remembered as shown to a peer."""
-PROGRESS_EVERY: Final = 100
-"""Blocks between two lines about catching up."""
 
 _log = logger("p2p")
 
@@ -116,11 +112,11 @@ class Core:
         self.admission = admission
         self.mempool = mempool
         self.catch_up = catch_up
-        self._verifier = verifier
         self._relay_delay = relay_delay
         self._passes_on = passes_on
         self._shelf = shelf
         self._tickets = count(1)
+        self.pursuit = Pursuit(agreement, catch_up, verifier, self._tickets)
         self._slices: dict[int, _Submitted] = {}
         self._body_requests: set[int] = set()
         self._sources: list[PeerId] = []
@@ -161,7 +157,7 @@ class Core:
             case Tick.BODIES:
                 return self._ask_bodies()
             case Tick.BEHIND:
-                return self._request_blocks()
+                return self.pursuit.request()
             case Tick.CATCH_UP:
                 return self._adopt_next(now)
 
@@ -256,7 +252,10 @@ class Core:
         return [*actions, Verify(ticket, batch.checks)]
 
     def verified(self, ticket: int, verdicts: Sequence[Verdict], now: int) -> list[Action]:
-        """The signatures of a slice are checked."""
+        """The signatures of a slice are checked, or those of a block that was taken over."""
+        if self.pursuit.is_ours(ticket):
+            self.pursuit.verified(ticket, verdicts)
+            return self._go_on()
         return self._entered(self._slices.pop(ticket), verdicts, now)
 
     def _entered(self, submitted: _Submitted, verdicts: Sequence[Verdict], now: int) -> list[Action]:
@@ -340,8 +339,7 @@ class Core:
         """A frame of an answer to one of our requests."""
         try:
             if self.catch_up.is_ours(ticket):
-                self.catch_up.frame(ticket, frame)
-                return self._timer(Tick.CATCH_UP, 0) if self.catch_up.ready(self.chain.height) else []
+                return self.pursuit.frame(ticket, frame) + self._go_on()
             answer = answer_codec.decode(frame)
         except Refused as refused:
             self.catch_up.forget(peer_id)
@@ -359,63 +357,17 @@ class Core:
         self.catch_up.over(ticket, deleted=refused is not None and refused.reason is Reason.NOT_AVAILABLE)
         if refused is not None:
             _log.info("no blocks", peer=peer_id, reason=refused.reason.value, detail=refused.detail)
-        return self._request_blocks() + self._resume(now)
+        return self.pursuit.request() + self._resume(now)
 
     # ---- catching up
 
-    def _request_blocks(self) -> list[Action]:
-        actions: list[Action] = []
-        for peer_id, request in self.catch_up.next_requests(self.chain.height):
-            ticket = next(self._tickets)
-            self.catch_up.started(ticket, peer_id, request)
-            actions.append(Ask(ticket, peer_id, encode(request)))
-        return actions
-
     def _adopt_next(self, now: int) -> list[Action]:
-        """Verify, execute and commit the next block; one at a time, so that peers and users are served between."""
-        found = self.catch_up.take(self.chain.height)
-        if found is None:
-            return self._resume(now)
-        synced, peer_id = found
-        actions: list[Action] = []
-        try:
-            check_committed_block(self.chain.tip, synced.block, synced.commit, self._verifier)
-        except Refused as refused:
-            self.catch_up.forget(peer_id)
-            actions += self._compare_commit(synced.block.last_commit, peer_id, now)
-            actions += self.agreement.punish(peer_id, refused.reason, refused.detail, now)
-        else:
-            actions += self._adopt(synced, now)
-        if self.catch_up.ready(self.chain.height):
-            actions += self._timer(Tick.CATCH_UP, 0)
-        return actions + self._request_blocks() + self._resume(now)
+        """Take over the next block; one at a time, so that peers and users are served between."""
+        actions = self.pursuit.adopt_next(now) if self.pursuit.is_ready else []
+        return actions + self._go_on() + self.pursuit.request() + self._resume(now)
 
-    def _compare_commit(self, commit: Commit, peer_id: PeerId, now: int) -> list[Action]:
-        """Look who signed a commit for another block than our tip: of a chain that split, it is the proof at hand."""
-        if commit.height != self.chain.height or commit.block_id == self.chain.tip.block_id:
-            return []
-        actions: list[Action] = []
-        for one in commit.signatures:
-            vote = Vote(VoteKind.PRECOMMIT, commit.height, commit.round, commit.block_id, one.validator, one.signature)
-            actions += self.agreement.feed(VoteReceived(vote, peer_id), now)
-        return actions
-
-    def _adopt(self, synced: SyncedBlock, now: int) -> list[Action]:
-        """Execute a block that is final. If that fails, it is we who are wrong."""
-        try:
-            transactions = decode_block(synced.block.transactions)
-            executed = self.agreement.execute(synced.block, transactions)
-        except Refused as refused:
-            if refused.reason is Reason.CORRUPT_DATABASE:
-                raise
-            detail = f"block {synced.block.header.height} is final, and invalid here: {refused}"
-            return [Halt(Refused(Reason.BAD_HEADER, detail))]
-        height = synced.block.header.height
-        self.catch_up.advanced(height, now)
-        if height % PROGRESS_EVERY == 0 or height == self.catch_up.best:
-            _log.info("catching up", height=height, best=self.catch_up.best,
-                      seconds_left=self.catch_up.seconds_left)
-        return self.agreement.adopt(executed, synced.commit, now)
+    def _go_on(self) -> list[Action]:
+        return self._timer(Tick.CATCH_UP, 0) if self.pursuit.is_ready else []
 
     def _resume(self, now: int) -> list[Action]:
         """Go back to consensus when there is nothing more to take over, and ask for what was said meanwhile."""
@@ -485,7 +437,7 @@ class Core:
         """Somebody is ahead of us: one block may be on its way to us, more are asked for at once."""
         asked_for = self._hearsay.expects(self.chain.height)
         if self.catch_up.best > self.chain.height + 1 or self.catch_up.active or asked_for:
-            return self._request_blocks()
+            return self.pursuit.request()
         return self._timer(Tick.BEHIND, BEHIND_AFTER)
 
     def _timer(self, tick: Tick, delay: int) -> list[Action]:

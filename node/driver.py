@@ -248,7 +248,7 @@ class Driver:
         self._post(partial(self._core.signed, task, signature))
 
     def _verify(self, action: Verify, nursery: trio.Nursery) -> None:
-        if self._workers or action.has_proofs:
+        if self._workers or action.has_proofs or action.beside:
             nursery.start_soon(self._verify_on_thread, action)
         else:
             # its own turn, before the slices behind it: what is urgent goes between

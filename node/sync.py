@@ -107,8 +107,8 @@ class CatchUp:
         """Tell whether a ticket names a request for blocks."""
         return ticket in self._running
 
-    def frame(self, ticket: int, frame: bytes) -> None:
-        """Take a frame of an answer.
+    def frame(self, ticket: int, frame: bytes) -> SyncedBlock | None:
+        """Take a frame of an answer; return a block that is whole with it and was asked for.
 
         Raises:
             Refused: as `BlockAssembly.feed`.
@@ -118,6 +118,8 @@ class CatchUp:
         if synced is not None and running.expected <= synced.block.header.height <= running.last:
             self._arrived[synced.block.header.height] = (synced, running.peer_id)
             running.expected = Height(synced.block.header.height + 1)
+            return synced
+        return None
 
     def over(self, ticket: int, *, deleted: bool = False) -> None:
         """An answer has ended, well or not; whatever it did not hold is asked for again.

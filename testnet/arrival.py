@@ -94,7 +94,7 @@ async def show(stage: Stage, company: Company, carol: Newcomer) -> None:
     """Let the new node answer a question, and say what it does not have."""
     async with AsyncClient(carol.url) as client:
         status = await client.ask(GetStatus())
-        header = (await company.clients[0].ask(GetHeader(height=status.height)))
+        header = (await company.clients[0].ask(GetHeader(height=str(status.height))))
         stage.check(header.block_id == status.block_id, "it is in step", f"block {status.height}, {status.peers} peers")
         expected = await company.alice.balance()
         answer = await client.ask(GetBalance(address=company.alice.text))
