@@ -30,6 +30,7 @@ from testnet.arrival import join
 from testnet.create import WALLET_PASSWORD, create_network
 from testnet.network import LocalNetwork
 from testnet.outage import crash
+from testnet.privacy import private
 from testnet.purse import Purse
 from testnet.refusals import leaves
 from testnet.scenes import SCENES, Company, Scene, nxs, shown
@@ -43,6 +44,7 @@ GIFT: Final = 1000
 """NXS that each new wallet gets."""
 ALL_SCENES: Final[dict[str, tuple[str, Scene]]] = {
     **SCENES,
+    "private": ("A payment whose amount only the parties can read", private),
     "crash": ("A power cut at one validator", crash),
     "light": ("A light client that trusts no node", light),
     "join": ("A fifth node joins by a snapshot", join),
