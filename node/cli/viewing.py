@@ -70,7 +70,8 @@ def foreign_wallet(session: Session, client: Client, file: Path) -> Wallet:
         Refused: BAD_KEY; WRONG_CHAIN if it is of another chain than the node's.
     """
     try:
-        viewer = decode_view_key(file.read_text("utf-8"))
+        words = file.read_text("utf-8").split()
+        viewer = decode_view_key(words[-1] if words else "")  # `wallet viewkey` writes a name in front of it
     except (OSError, UnicodeDecodeError) as error:
         raise Refused(Reason.BAD_KEY, f"{file} cannot be read: {error}") from None
     if viewer.chain_id != chain_of(client):
