@@ -1,7 +1,10 @@
 """The node's settings: one frozen value, read once from TOML and the environment, every mistake named at once."""
 
+import difflib
 import ipaddress
 import tomllib
+import types
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +20,11 @@ from p2p.address import parse_peer_address, parse_place
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 """0 lets the system choose, which tests and local networks use."""
-Name = Annotated[str, Meta(min_length=1, max_length=70, pattern=r"^[\w .:@#+-]+$")]
+Name = Annotated[str, Meta(
+    min_length=1, max_length=70, pattern=r"^[\w .:@#+-]+$",
+    description="text of 1 to 70 letters, digits, spaces and . : @ # + - _",
+)]  # fmt: skip
+Span = Annotated[str, Meta(pattern="^[1-9][0-9]{0,3}[mh]$", description='minutes or hours, as "30m" or "1h"')]
 
 
 class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -55,7 +62,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Bytes of pending transactions kept at most."""
     signature_workers: Literal["auto", "inline"] | Annotated[int, Meta(ge=1, le=64)] = "auto"
     """Threads that check signatures; "inline" uses none, "auto" decides by the number of processors."""
-    snapshot_every: Annotated[int, Meta(ge=0)] | Annotated[str, Meta(pattern="^[1-9][0-9]{0,3}[mh]$")] = 5000
+    snapshot_every: Annotated[int, Meta(ge=0)] | Span = 5000
     """A snapshot for those who join is made of every height that this divides, or, with "30m" or "6h", so often by the
     chain's clock; 0 for none.
     """
@@ -108,7 +115,7 @@ def load_config(path: Path, environment: Mapping[str, str]) -> NodeConfig:
 
 def make_config(**values: Any) -> NodeConfig:
     """Return settings from plain values, checked the same way. Raises Refused(BAD_CONFIG)."""
-    return _build([_Setting(key, value, "argument", False) for key, value in values.items()])
+    return _build([_Setting(key, value, "", False) for key, value in values.items()])
 
 
 def save_config(path: Path, config: NodeConfig) -> None:
@@ -120,6 +127,8 @@ def save_config(path: Path, config: NodeConfig) -> None:
 def _toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if not isinstance(value, str | int | float):
+        return str(value)
     # a JSON string, number or boolean is a TOML one, but for the escaped slash that msgspec never writes
     return msgspec.json.encode(value).decode()
 
@@ -141,18 +150,38 @@ def _build(settings: list[_Setting]) -> NodeConfig:
     values: dict[str, Any] = {}
     wrong: list[str] = []
     for setting in settings:
+        where = f"{setting.source}: " if setting.source else ""
         if setting.key not in kinds:
-            wrong.append(f"{setting.source}: there is no setting {setting.key!r}")
+            near = difflib.get_close_matches(setting.key, kinds, 1)
+            meant = f"; {near[0]!r} is meant?" if near else ""
+            wrong.append(f"{where}there is no setting {setting.key!r}{meant}")
             continue
         try:
             values[setting.key] = _convert(setting, kinds[setting.key])
-        except msgspec.ValidationError as error:
-            wrong.append(f"{setting.source}: {setting.key} = {setting.value!r}: {error}")
+        except msgspec.ValidationError:
+            what = expected(kinds[setting.key])
+            wrong.append(f"{where}{setting.key} = {_toml(setting.value)}: must be {what}")
     config = NodeConfig(**values)
     wrong += _cross_checks(config)
     if wrong:
         raise Refused(Reason.BAD_CONFIG, "; ".join(wrong))
     return config
+
+
+def expected(kind: Any) -> str:
+    """Return in words what a setting of this type may be."""
+    if typing.get_origin(kind) in (types.UnionType, typing.Union):
+        return " or ".join(expected(part) for part in typing.get_args(kind))
+    if typing.get_origin(kind) is Literal:
+        choices = typing.get_args(kind)
+        return ("one of " if len(choices) > 1 else "") + ", ".join(f'"{choice}"' for choice in choices)
+    limits = next((part for part in getattr(kind, "__metadata__", ()) if isinstance(part, Meta)), Meta())
+    plain = typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
+    if limits.description:
+        return limits.description
+    if plain is int:
+        return f"a whole number, {limits.ge} " + (f"to {limits.le}" if limits.le is not None else "or more")
+    return "text in quotes" if plain is str else 'a list of texts, as ["ID@[ADDR]:PORT"]'
 
 
 def _convert(setting: _Setting, kind: Any) -> Any:

@@ -132,6 +132,8 @@ def init_home(root: Path) -> Home:
     try:
         for folder in (home.root, home.keys, home.data):
             folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise Refused(Reason.BAD_ARGUMENT, f"cannot make {root}: {error.filename} is a file, not a folder") from None
     except OSError as error:
         raise Refused(Reason.BAD_ARGUMENT, f"cannot make {root}: {error.strerror}") from None
     return home

@@ -232,7 +232,12 @@ def load_node_key(path: Path, password: str | None = None) -> SecretKey:
     except (msgspec.DecodeError, UnicodeDecodeError):
         if password is None and b'"nexus-key-file' in raw:
             raise Refused(Reason.WRONG_PASSWORD, f"{path.name} is sealed and needs a password") from None
-        return _opened(path.stem, raw, password or "").key
+        try:
+            return _opened(path.stem, raw, password or "").key
+        except Refused as refused:
+            if refused.reason is not Reason.BAD_KEY_FILE:
+                raise
+            raise Refused(refused.reason, f"{path}: {refused.detail}") from None
     if stat.S_IMODE(path.stat().st_mode) & ~PRIVATE_FILE:
         raise Refused(Reason.BAD_KEY_FILE, f"{path} holds a plain secret and others may read it; run chmod 600 on it")
     try:

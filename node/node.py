@@ -271,9 +271,14 @@ def load_genesis(home: Home) -> Genesis:
     try:
         raw = home.genesis.read_bytes()
         expected = home.genesis_hash.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refused(Reason.BAD_GENESIS, f"the genesis of {home.root} cannot be read: {error}") from None
-    genesis = genesis_from_json(raw)
+    except OSError as error:
+        raise Refused(Reason.BAD_GENESIS, f"{error.filename} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Refused(Reason.BAD_GENESIS, f"{home.genesis_hash} holds no chain id") from None
+    try:
+        genesis = genesis_from_json(raw)
+    except Refused as refused:
+        raise Refused(refused.reason, f"{home.genesis}: {refused.detail}") from None
     if genesis_hash(genesis).hex() != expected:
         raise Refused(
             Reason.GENESIS_MISMATCH, f"{home.genesis.name} gives the chain id {genesis_hash(genesis).hex()}, "
@@ -296,7 +301,13 @@ def load_keys(home: Home, password: str | None) -> NodeKeys:
             f"missing; a node that is not to vote any more needs {home.sign_state.name} moved away too",
         )
     consensus = load_node_key(voting, password) if voting.exists() else None
-    return NodeKeys(load_node_key(home.keys / f"{NODE_KEY}.json", password), consensus)
+    node = load_node_key(home.keys / f"{NODE_KEY}.json", password)
+    if consensus is not None and consensus.public_key == node.public_key:
+        raise Refused(
+            Reason.BAD_KEY_FILE, f"{NODE_KEY}.json and {CONSENSUS_KEY}.json hold the same key: the node and the "
+            "validator have keys of their own",
+        )
+    return NodeKeys(node, consensus)
 
 
 def _first_refusal(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -1,6 +1,7 @@
 """`nexus genesis draft|add-account|gentx|collect|adopt`: how operators begin a chain together (docs/ceremony.md)."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -18,7 +19,7 @@ from node.cli.accounts import address_named
 from node.cli.passwords import PasswordFile, read_password
 from node.cli.session import Session
 from node.cli.staking import basis_points
-from node.config import NodeConfig, load_config, save_config
+from node.config import NodeConfig, load_config, make_config, save_config
 from node.home import Home, open_home, write_file
 from node.keystore import CONSENSUS_KEY, NODE_KEY, Keystore, load_node_key
 from node.sign_export import begin_state, read_state
@@ -106,7 +107,7 @@ def gentx(
     document, home = read_draft(file), open_home(session.home)
     config = load_config(home.config, {})
     consensus = load_node_key(home.keys / f"{CONSENSUS_KEY}.json", None)
-    name = moniker or config.moniker
+    name = make_config(moniker=moniker or config.moniker).moniker  # it names a file
     target = output_file or Path("gentxs") / f"{name}{SUFFIX}"
     if target.exists():
         raise Refused(Reason.BAD_ARGUMENT, f"{target} exists already: delete it, or give --output-file")
@@ -206,12 +207,20 @@ def adopt(
 
 def read_draft(path: Path) -> Genesis:
     """Return a draft. Raises Refused(BAD_GENESIS)."""
-    return draft_from_json(_read(path, MAX_GENESIS, Reason.BAD_GENESIS))
+    return _parsed(path, draft_from_json)
 
 
 def read_document(path: Path) -> Genesis:
     """Return a genesis document. Raises Refused(BAD_GENESIS)."""
-    return genesis_from_json(_read(path, MAX_GENESIS, Reason.BAD_GENESIS))
+    return _parsed(path, genesis_from_json)
+
+
+def _parsed(path: Path, parse: Callable[[bytes], Genesis]) -> Genesis:
+    raw = _read(path, MAX_GENESIS, Reason.BAD_GENESIS)
+    try:
+        return parse(raw)
+    except Refused as refused:
+        raise Refused(refused.reason, f"{path}: {refused.detail}") from None
 
 
 def read_part(path: Path) -> SignedGentx:

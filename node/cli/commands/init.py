@@ -100,7 +100,11 @@ def own_genesis(name: str, moniker: str, consensus: SecretKey, operator: SecretK
 
 def read_genesis(path: Path) -> Genesis:
     """Return the genesis of a JSON document. Raises Refused(BAD_GENESIS)."""
-    return genesis_from_json(read_file(path))
+    raw = read_file(path)
+    try:
+        return genesis_from_json(raw)
+    except Refused as refused:
+        raise Refused(refused.reason, f"{path}: {refused.detail}") from None
 
 
 def read_file(path: Path) -> bytes:
