@@ -27,6 +27,7 @@ from node.actions import SubmitResult
 from node.chain import Chain
 from node.core import Core
 from node.events import EventFeed
+from node.past import PastProofs
 from node.progress import Board, Progress
 from p2p.network import Network, PeerInfo
 from p2p.wire import SyncedBlock
@@ -116,6 +117,7 @@ class NodeService:
     Attributes:
         feed: `with service.feed.subscribe() as events: async for event in events`.
         chain: for what has no method here.
+        past: proofs of older states; to be closed before the database is.
     """
 
     def __init__(
@@ -124,6 +126,7 @@ class NodeService:
     ) -> None:
         self.feed = feed
         self.chain: Chain = core.chain
+        self.past = PastProofs(core.chain)
         self._core = core
         self._submitter = submitter
         self._network = network
@@ -277,7 +280,7 @@ class NodeService:
         """Return unspent outputs of an owner, in order of outpoint, from behind `after` on."""
         return self.chain.store.outputs_of(owner, limit, after)
 
-    def prove(self, key: bytes, height: Height | None = None) -> tuple[Height, StateProof]:
+    async def prove(self, key: bytes, height: Height | None = None) -> tuple[Height, StateProof]:
         """Return a proof of a record, or of its absence, and the height after which it holds.
 
         Args:
@@ -290,7 +293,10 @@ class NodeService:
         wanted = Height(self.height - 1) if height is None else height
         if wanted < 0:
             raise Refused(Reason.NOT_AVAILABLE, "there is no block yet, so no header holds a state root")
-        return wanted, self.chain.store.prove(key, wanted)
+        store = self.chain.store
+        if store.oldest_provable <= wanted or wanted > self.height:
+            return wanted, store.prove(key, wanted)
+        return wanted, await self.past.prove(key, wanted)
 
     # ---- blocks and transactions
 

@@ -7,7 +7,7 @@ already final, and so that an update whose write failed can be taken back.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -119,6 +119,20 @@ class StateTree:
                 set_child(top, digit, tree._plant(prefix, entries, _Undo(height, b"")), len(entries) // ENTRY)
             tree.trim()
         tree._nodes[""] = bytes(top)
+        tree.root = node_hash(tree._nodes[""])
+        return tree
+
+    @classmethod
+    def over(cls, view: View, nodes: Mapping[str, bytes], height: Height) -> "StateTree":
+        """Return a tree of its own over inner nodes that are known and records that stay as they are.
+
+        Args:
+            view: holds the records of the nodes, for good.
+            nodes: by prefix; copied.
+            height: what the tree is called.
+        """
+        tree = cls(view, height, TreeLimits())
+        tree._nodes = dict(nodes)
         tree.root = node_hash(tree._nodes[""])
         return tree
 

@@ -188,9 +188,9 @@ def transactions_of(service: NodeService, ask: methods.GetTransactionsOf) -> sha
     )
 
 
-def proof(service: NodeService, ask: methods.GetProof) -> shapes.ProofView:
+async def proof(service: NodeService, ask: methods.GetProof) -> shapes.ProofView:
     """Answer `proof`."""
-    height, made = service.prove(bytes.fromhex(ask.key), height_from(ask.height))
+    height, made = await service.prove(bytes.fromhex(ask.key), height_from(ask.height))
     return shapes.ProofView(height=Decimal(height), key=ask.key, proof=encode(made))
 
 
@@ -221,7 +221,7 @@ Answer = Callable[[NodeService, Any], Any]
 
 _SYNCHRONOUS: Final[tuple[Answer, ...]] = (
     status, genesis, peers, mempool, block, body, header, headers, commit, light_block, simulate,
-    report_evidence, transaction, receipt, outputs, transactions_of, proof,
+    report_evidence, transaction, receipt, outputs, transactions_of,
 )
 ANSWERS: Final[dict[str, Answer]] = {function.__name__: function for function in _SYNCHRONOUS}
 
@@ -230,6 +230,8 @@ async def answer(service: NodeService, method: methods.Method, ask: Any) -> Any:
     """Return the answer to a question. Raises Refused."""
     if isinstance(ask, methods.Submit):
         return await submit(service, ask)
+    if isinstance(ask, methods.GetProof):
+        return await proof(service, ask)
     if method.name in STATE_ANSWERS:
         return from_state(service, method, ask)
     return ANSWERS[method.name](service, ask)

@@ -115,6 +115,22 @@ async def test_values_are_proven_from_the_genesis_hash_alone(tmp_path: Path) -> 
         assert recorded_outcome(question, verified, served.lab.genesis).unwrap() == receipt
 
 
+async def test_old_states_are_proven_as_far_back_as_changes_are_kept(tmp_path: Path) -> None:
+    async with _paid(tmp_path, payments=14) as (served, txid):
+        root = GenesisRoot(genesis_hash(served.lab.genesis))
+        answers = await light(served, root)
+        assert served.node.service.chain.store.oldest_provable > 4
+        receipt = (await answers.answer(methods.GetReceipt(txid=txid.hex()))).outcome.unwrap().receipt
+        for height in (int(receipt.height), int(receipt.height) - 1, 4):
+            question = msgspec.structs.replace(BALANCE, height=str(height))
+            answered, recorded = await ask(answers, question)
+            assert answered.outcome.unwrap() == await served.client.ask(question)
+            assert verify_answer(root, recorded, clock(), REMEMBERING).header.height == height + 1
+        with pytest.raises(Refused) as caught:
+            await served.client.ask(methods.GetProof(key="ab", height="900"))
+        assert caught.value.reason is Reason.NOT_AVAILABLE
+
+
 async def test_values_are_proven_from_a_trusted_block(tmp_path: Path) -> None:
     async with _paid(tmp_path) as (served, txid):
         service = served.node.service
