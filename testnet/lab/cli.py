@@ -5,7 +5,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 import typer
@@ -24,7 +24,11 @@ from testnet.view import make_console
 
 _console = make_console()
 _progress = make_console(stderr=True)
-ManifestFiles = Annotated[list[Path], typer.Argument(metavar="MANIFEST...", help="TOML files, see docs/laboratory.md.")]
+SHIPPED: Final = Path(__file__).resolve().parent.parent / "manifests"
+"""Where the manifests are that come with the program."""
+Manifests = Annotated[
+    list[str], typer.Argument(metavar="MANIFEST...", help="TOML files, or names of those that come with the program.")
+]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -33,15 +37,21 @@ def add_commands(app: typer.Typer) -> None:
         app.command()(command)
 
 
+def found(text: str) -> Path:
+    """Return the file that a person means: a path, or the name of a manifest that comes with the program."""
+    shipped = SHIPPED / f"{text}.toml"
+    return shipped if not Path(text).exists() and shipped.exists() else Path(text)
+
+
 def run(
     ctx: typer.Context,
-    manifests: ManifestFiles,
+    manifests: Manifests,
     home: Annotated[
         Path | None, typer.Option("--home", help="Keep the network here, in a folder for each manifest.")
     ] = None,
 ) -> None:
     """Run networks as their manifests say, and judge them; exit code 1 if anything that had to hold did not."""
-    asked = [load_manifest(path) for path in manifests]
+    asked = [load_manifest(found(text)) for text in manifests]
     reports = [_run_one(manifest, home) for manifest in asked]
     if _form(ctx) is Form.JSON:
         sys.stdout.write(msgspec.json.encode(reports).decode() + "\n")
@@ -67,12 +77,12 @@ def _run_one(manifest: LabManifest, home: Path | None) -> LabReport:
     return report
 
 
-def check(manifests: ManifestFiles) -> None:
+def check(manifests: Manifests) -> None:
     """Say what is wrong with manifests, and run nothing."""
-    for path in manifests:
-        manifest = load_manifest(path)
+    for text in manifests:
+        manifest = load_manifest(found(text))
         _console.print(
-            f"{path}: {len(manifest.full_nodes())} nodes, {len(manifest.light_clients())} light clients, "
+            f"{manifest.name}: {len(manifest.full_nodes())} nodes, {len(manifest.light_clients())} light clients, "
             f"{len(manifest.steps)} steps, {manifest.until} blocks", soft_wrap=True, markup=False,
         )
 

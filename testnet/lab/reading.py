@@ -22,7 +22,8 @@ def load_manifest(path: Path) -> LabManifest:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise Refused(Reason.BAD_CONFIG, f"{path} cannot be read: {error}") from None
+        why = getattr(error, "strerror", None) or error
+        raise Refused(Reason.BAD_CONFIG, f"{path} cannot be read: {why}") from None
     return parse_manifest(text, path.name, path.stem)
 
 
