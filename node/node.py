@@ -136,8 +136,8 @@ async def open_node(
             reached = gossip.over(network)
             driver = Driver(wrap(core, signer, chain), reached, signer, verifier, feed, config.moniker, workers)
             service = NodeService(core, driver, network, feed, config.moniker, wall_clock(), board)
-            async with trio.open_nursery() as nursery:
             stack.callback(service.past.close)
+            async with trio.open_nursery() as nursery:
                 await nursery.start(driver.run)
                 nursery.start_soon(maker.run)
                 if keys.consensus is not None:

@@ -9,7 +9,8 @@ What 0.8.1 does by default would break one, and is set otherwise here (each has 
 - sequence numbers go on from the second of the start, so that a node that sent many messages and restarts repeats some
   and is shut out for equivocation: they go on from the microsecond;
 - v1.2 answers every message with an IDONTWANT to everybody: v1.1 alone;
-- message ids are (sender, a counter of seconds): a node that restarts is not heard. Ids are hashes of the content;
+- message ids are (sender, a counter of seconds): a node that restarts is not heard. Ids are hashes of the content, in
+  the cache of what is offered too (`ContentCache`);
 - 32 messages wait for a peer, the rest is dropped without a word: `CountingQueue`, larger, and counted;
 - known peers are dialled by themselves below 150 connections, and this cannot be set off: they pass through
   `StoqTransport.dial`, so whoever gives it `find` decides whom libp2p may dial.
@@ -33,6 +34,7 @@ from libp2p.kad_dht.kad_dht import DHTMode, KadDHT
 from libp2p.network.config import ConnectionConfig
 from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
+from libp2p.pubsub.mcache import CacheEntry, MessageCache
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 from libp2p.pubsub.rpc_queue import RpcQueue
@@ -125,6 +127,20 @@ class CountingQueue(RpcQueue):  # type: ignore[misc]
         if not taken:
             self.drops.by_cause["queue of a peer"] += 1
         return taken
+
+
+class ContentCache(MessageCache):
+    """The messages of the last heartbeats, by our ids. 0.8.1 keeps them by (sender, counter) whatever the ids are: then
+    nobody finds what is offered among what was seen, and asks for all of it again, every heartbeat [measured: twice the
+    transmissions at 10 nodes].
+    """
+
+    def put(self, msg: rpc_pb2.Message) -> None:
+        """See MessageCache."""
+        name = message_id(msg)
+        if name not in self.msgs:
+            self.msgs[name] = msg
+            self.history[0].append(CacheEntry(name, msg.topicIDs))
 
 
 class ScoredGossipSub(GossipSub):
@@ -223,11 +239,12 @@ class Gossip:
         tally: what went through the topics.
     """
 
-    def __init__(self, host: Any, pubsub: ScoredPubsub, dht: KadDHT, drops: Drops) -> None:
+    def __init__(self, host: Any, router: GossipSub, pubsub: ScoredPubsub, dht: KadDHT, drops: Drops) -> None:
         self.host = host
         self.dht = dht
         self.drops = drops
         self.tally = pubsub.tally
+        self._router = router
         self._pubsub = pubsub
         self._waiting: deque[tuple[str, bytes]] = deque()
         self._news = trio.Event()
@@ -244,6 +261,10 @@ class Gossip:
     def listeners(self, topic: str) -> frozenset[ID]:
         """Return the peers that take part in a topic, as they told us."""
         return frozenset(self._pubsub.peer_topics.get(topic, ()))
+
+    def mesh(self, topic: str) -> frozenset[ID]:
+        """Return the peers that messages of a topic are sent to at once."""
+        return frozenset(self._router.mesh.get(topic, ()))
 
     def score(self, peer: ID) -> float:
         """Return the score of a peer over all topics."""
@@ -320,7 +341,7 @@ async def open_gossip(
         strict_validation=True, max_peers_per_subnet=0,
         validator=NamespacedValidator({NAMESPACE: RecordValidator(transport.chain_id, transport.clock)}, True),
     )
-    gossip = Gossip(host, pubsub, dht, drops)
+    gossip = Gossip(host, router, pubsub, dht, drops)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(host.run([here]))
         for service in (pubsub, router, dht):
@@ -340,6 +361,7 @@ def make_pubsub(host: Any, topics: Mapping[str, Validator]) -> tuple[GossipSub, 
         protocols=[PROTOCOL_ID_V11], degree=DEGREE, degree_low=DEGREE_LOW, degree_high=DEGREE_HIGH,
         heartbeat_interval=1, spam_protection_enabled=False, adaptive_gossip_enabled=False, score_params=score_params(),
     )
+    router.mcache = ContentCache(router.mcache.window_size, router.mcache.history_size)
     pubsub = ScoredPubsub(
         host, router, strict_signing=True, msg_id_constructor=message_id, max_inbound_rpc_size=4 * MAX_MESSAGE
     )

@@ -26,6 +26,7 @@ class Name(StrEnum):
     DISTANCE = "distance"
     PARTITION = "partition"
     SNAPSHOT = "snapshot"
+    GOSSIP = "gossip"
     ZK = "zk"
     CONFIDENTIAL = "confidential"
     ALL = "all"
@@ -41,6 +42,7 @@ MODULES: Final = {
     Name.DISTANCE: "testnet.bench.distance",
     Name.PARTITION: "testnet.bench.partition",
     Name.SNAPSHOT: "testnet.bench.snapshot",
+    Name.GOSSIP: "testnet.bench.gossip",
     Name.ZK: "testnet.bench.zk",
     Name.CONFIDENTIAL: "testnet.bench.confidential",
 }

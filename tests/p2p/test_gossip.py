@@ -17,8 +17,10 @@ from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.pubsub import pubsub as pubsub_module
 from libp2p.pubsub.gossipsub import GossipSub
+from libp2p.pubsub.mcache import MessageCache
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
+from libp2p.records.utils import InvalidRecordType
 from libp2p.stream_muxer.exceptions import MuxedStreamClosed, MuxedStreamEOF, MuxedStreamReset
 from libp2p.transport.exceptions import OpenConnectionError
 from multiaddr import Multiaddr
@@ -26,7 +28,8 @@ from multiaddr import Multiaddr
 from crypto.errors import Reason, Refused
 from p2p.bans import Bans
 from p2p.exchange import NoMeeting
-from p2p.gossip.host import CountingQueue, Gossip, open_gossip
+from p2p.gossip.host import ContentCache, CountingQueue, Gossip, message_id, open_gossip
+from p2p.gossip.published import RecordValidator, place_of
 from p2p.gossip.score import SpecScorer, TopicWeights, score_params
 from p2p.gossip.streams import WINDOW, Kind, StoqConnection, frame_of, split_frame
 from p2p.gossip.topics import MAX_MESSAGE
@@ -35,6 +38,7 @@ from p2p.mesh import Company, Mesh, open_network, wall_clock
 from p2p.network import Channel, PeerAddress, PeerId, PeerInfo
 from p2p.records import SignedRecord, make_record
 from state.encoding import encode
+from state.types import ChainId
 from tests.p2p.crowd import crowd_key, drain
 from tests.p2p.nodes import CHAIN, settings, until
 
@@ -338,6 +342,50 @@ def test_private_hooks_are_where_we_use_them() -> None:
     assert "on_mesh_delivery" not in inspect.getsource(Pubsub) + inspect.getsource(GossipSub)
     defaults = inspect.signature(GossipSub.__init__).parameters
     assert (defaults["heartbeat_interval"].default, defaults["spam_protection_enabled"].default) == (120, True)
+
+
+def test_what_is_offered_has_the_ids_of_what_was_seen() -> None:
+    assert "default_msg_id_fn(msg)" in inspect.getsource(MessageCache.put)  # or else ContentCache may go
+    cache = ContentCache(3, 5)
+    one = rpc_pb2.Message(from_id=b"a", seqno=b"1", data=b"same", topicIDs=[TOPIC])
+    other = rpc_pb2.Message(from_id=b"b", seqno=b"2", data=b"same", topicIDs=[TOPIC])
+    for message in (one, one, other):
+        cache.put(message)
+    assert cache.window(TOPIC) == [message_id(one)] == [message_id(other)]
+    assert cache.get(message_id(other)) == one
+    for _ in range(5):
+        cache.shift()
+    assert cache.get(message_id(one)) is None
+
+
+async def test_the_dht_knows_where_a_node_is_that_is_in_no_book() -> None:
+    async with party(0) as far, party(1) as between, party(2) as near:
+        far.mesh.dial(between.address)
+        near.mesh.dial(between.address)
+        await until(lambda: len(between.gossip.peers()) == 2, 20)
+        older, newer = (
+            make_record(crowd_key(0), CHAIN, (("::1", port),), wall_clock() - age) for port, age in ((1, 1000), (7, 0))
+        )
+        await far.gossip.publish_record(older)
+        await far.gossip.publish_record(newer)
+        assert not near.known and far.mesh.peer_id not in {peer.peer_id for peer in near.mesh.peers()}
+        assert await near.gossip.look_up(far.mesh.peer_id) == newer
+        assert await near.gossip.look_up(PeerId(bytes(32))) is None
+
+
+def test_a_record_in_the_dht_is_a_nodes_own_and_of_two_the_newer_one_counts() -> None:
+    judge = RecordValidator(CHAIN, wall_clock)
+    older, newer = (make_record(crowd_key(3), CHAIN, (), wall_clock() - age) for age in (1000, 0))
+    place = place_of(newer.record.peer_id)
+    judge.validate(place, encode(newer))
+    assert judge.select(place, [encode(older), encode(newer), encode(older)]) == 1
+    stale = make_record(crowd_key(3), CHAIN, (), wall_clock() - 15 * 24 * 3600 * 1000)
+    other_chain = make_record(crowd_key(3), ChainId(bytes(32)), (), wall_clock())
+    for value in (b"", encode(newer)[:-1], encode(stale), encode(other_chain)):
+        with pytest.raises(InvalidRecordType):
+            judge.validate(place, value)
+    with pytest.raises(InvalidRecordType):
+        judge.validate(place_of(PeerId(bytes(32))), encode(newer))
 
 
 async def test_the_queue_is_ours_and_counts_what_it_drops() -> None:
