@@ -83,6 +83,26 @@ def check_proof_form(decoded: Decoded) -> None:
     default_proofs().check_range_size(made, proofs[0].ranges)
 
 
+def check_ranges(decoded: Decoded) -> None:
+    """Verify the range proof of a transaction whose form was checked: what the bytes alone show of its hidden coins.
+
+    Raises:
+        Refused: BAD_POINT, BAD_SCALAR, BAD_RANGE_PROOF.
+    """
+    payload = decoded.body.payload
+    if decoded.transaction.proofs and isinstance(payload, Transfer):
+        seed = digest(Label.BATCH_WEIGHTS, decoded.wtxid)
+        [proof] = decoded.transaction.proofs
+        default_proofs().verify_ranges(
+            sign_digest(decoded.transaction.body), commitments_made(payload), proof.ranges, seed
+        )
+
+
+def commitments_made(transfer: Transfer) -> tuple[bytes, ...]:
+    """Return the commitments of the hidden coins that a transfer makes, in order."""
+    return tuple(output.commitment for output in transfer.outputs if isinstance(output, HiddenCoin))
+
+
 # ---- against the state
 
 
@@ -122,10 +142,9 @@ def movement(transfer: Transfer, decoded: Decoded, spent: Sequence[Output], read
     if len(proofs[0].excesses) != len(hidden):
         reason = Reason.MISSING_PROOF if len(proofs[0].excesses) < len(hidden) else Reason.SURPLUS_PROOF
         raise Refused(reason, f"{len(proofs[0].excesses)} signatures for {len(hidden)} assets with hidden coins")
-    made = tuple(output.commitment for output in transfer.outputs if isinstance(output, HiddenCoin))
     balances = tuple(hidden[asset] for asset in sorted(hidden))
     context = sign_digest(decoded.transaction.body)
-    return Movement(Claim(context, made, proofs[0].ranges, balances, proofs[0].excesses), flows)
+    return Movement(Claim(context, commitments_made(transfer), proofs[0].ranges, balances, proofs[0].excesses), flows)
 
 
 def _hidden_balances(

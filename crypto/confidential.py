@@ -164,8 +164,20 @@ class ConfidentialProofs:
         parts = self._parts(claim)
         _named(Reason.BAD_EXCESS, "the hidden amounts do not balance, or the signature is another transaction's",
                lambda: sigma.verify_batch(self._group, parts.excesses, entropy))
+        self._verify_ranges(parts.ranges, entropy)
+
+    def verify_ranges(self, context: bytes, made: tuple[bytes, ...], ranges: bytes, entropy: bytes) -> None:
+        """Verify the range proof of a transfer by itself: all that can be said of its bytes without the coins spent.
+
+        Raises:
+            Refused: MISSING_PROOF, SURPLUS_PROOF, MALFORMED, TOO_LARGE, BAD_POINT, BAD_SCALAR, BAD_RANGE_PROOF.
+        """
+        self.check_range_size(len(made), ranges)
+        self._verify_ranges(self._range_claims(context, made, ranges), entropy)
+
+    def _verify_ranges(self, claims: tuple[RangeClaim, ...], entropy: bytes) -> None:
         _named(Reason.BAD_RANGE_PROOF, "the range proof over the new hidden coins does not hold",
-               lambda: self.ranges.verify_batch(parts.ranges, entropy))
+               lambda: self.ranges.verify_batch(claims, entropy))
 
     def verify_batch(self, claims: Sequence[Claim], entropy: bytes) -> None:
         """Verify the proofs of many transfers as two sums with random weights.
@@ -213,12 +225,14 @@ class ConfidentialProofs:
             sigma.Claim(_excess_transcript(claim.context, balance), self._statement(balance), proof)
             for balance, proof in zip(claim.balances, claim.excesses, strict=True)
         )
-        if not claim.made:
-            return _Parts(excesses, ())
-        commitments = claim.made + (self._padding,) * (padded(len(claim.made)) - len(claim.made))
-        return _Parts(
-            excesses, (RangeClaim(Transcript(RANGE_PROTOCOL, claim.context), commitments, claim.ranges),)
-        )
+        return _Parts(excesses, self._range_claims(claim.context, claim.made, claim.ranges))
+
+    def _range_claims(self, context: bytes, made: tuple[bytes, ...], ranges: bytes) -> tuple[RangeClaim, ...]:
+        """Return the range proof over the commitments, filled up; nothing if there are none."""
+        if not made:
+            return ()
+        commitments = made + (self._padding,) * (padded(len(made)) - len(made))
+        return (RangeClaim(Transcript(RANGE_PROTOCOL, context), commitments, ranges),)
 
     def check_range_size(self, made: int, ranges: bytes) -> None:
         """Check the length of a range proof for so many new hidden coins.

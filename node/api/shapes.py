@@ -276,7 +276,8 @@ class AssetView(Shape, frozen=True):
 
 
 class OutputView(Shape, frozen=True):
-    """An unspent output. `raw` is its canonical encoding; asset and amount are null for Memo and State."""
+    """An unspent output. `raw` is its canonical encoding; asset is null for Memo and State, amount is
+    known of a Coin alone."""
 
     txid: Hex32
     index: Index32

@@ -21,7 +21,7 @@ from state.genesis import Genesis
 from state.params import ChainParams
 from state.receipt import Event, Receipt
 from state.records import Lock, asset_text
-from state.transaction import Coin, Decoded, Message, OutPoint, Output
+from state.transaction import Coin, Decoded, HiddenCoin, Message, OutPoint, Output
 from state.types import AssetId, Height
 
 
@@ -148,9 +148,10 @@ def transaction_view(decoded: Decoded, place: tuple[Height, int] | None) -> shap
 def output_view(outpoint: OutPoint, output: Output) -> shapes.OutputView:
     """Return an unspent output."""
     coin = output if isinstance(output, Coin) else None
+    asset = output.asset if isinstance(output, Coin | HiddenCoin) else None
     return shapes.OutputView(
         txid=outpoint.txid.hex(), index=outpoint.index, kind=type(output).__name__.lower(),
-        owner=encode_address(output.owner), asset=None if coin is None else asset_text(coin.asset),
+        owner=encode_address(output.owner), asset=None if asset is None else asset_text(asset),
         amount=None if coin is None else Decimal(coin.amount), raw=encode(output),
     )
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from apps.admission import check_for_admission
 from apps.execution import InvalidTransaction
-from apps.hidden import ProofTask, proofs_hold
+from apps.hidden import ProofTask, check_ranges, proofs_hold
 from apps.supply import check_changes, supply_differences
 from apps.token.messages import Freeze, Issue, Withdraw
 from apps.validity import view_after
@@ -359,3 +359,16 @@ def test_admission_hands_the_proofs_on(vault: Vault) -> None:
     bad = admitted.proofs._replace(claim=admitted.proofs.claim._replace(context=bytes(32)))
     [fault] = proofs_hold([admitted.proofs, bad])
     assert fault.place == 1 and fault.refused.reason is Reason.BAD_EXCESS
+
+
+def test_what_the_bytes_alone_show(vault: Vault) -> None:
+    """Whoever passes a transaction on without the state still finds a bad range proof."""
+    held = vault.enter("alice", 50 * FEE, 30 * FEE)
+    good = paid(vault, held, FEE)
+    check_ranges(good)
+    check_ranges(vault.transfer(["alice"], held, [Coin(NATIVE, address("alice"), Amount(29 * FEE))]))
+    [proof] = good.transaction.proofs
+    other = paid(vault, held, FEE).transaction.proofs[0]
+    with pytest.raises(Refused) as caught:
+        check_ranges(with_proofs(good, replace(proof, ranges=other.ranges)))
+    assert caught.value.reason is Reason.BAD_RANGE_PROOF
