@@ -44,7 +44,7 @@ def make_app(service: NodeService, heights: Heights) -> Starlette:
     """
 
     async def socket(websocket: WebSocket) -> None:
-        await follow(websocket, service, heights)
+        await follow(websocket, heights)
 
     async def asked(method: Method, ask: Any) -> Any:
         return await answer(service, method, ask)

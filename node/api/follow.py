@@ -4,9 +4,9 @@ A subscription is a place in the chain, not a queue: its task sends what the nex
 took it, and goes on. So a slow reader costs no memory and misses nothing, and every subscriber sees the same order.
 """
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final, Protocol
 
 import msgspec
 import trio
@@ -38,14 +38,57 @@ MAX_SUBSCRIPTIONS: Final = 16
 MAX_SOCKETS: Final = 64
 
 
-class Heights:
-    """Wakes tasks when a block was committed. `run` must be running."""
+class Feed(Protocol):
+    """Where subscriptions read the chain."""
+
+    @property
+    def height(self) -> Height:
+        """The last block that there is."""
+        ...
+
+    async def above(self, height: int) -> None:
+        """Wait until there is a block above this height."""
+        ...
+
+    def events_of(self, subscription: Subscribe, height: Height) -> AsyncIterator[BlockEvent | TransactionEvent]:
+        """Yield what a subscription is told of one block, in order. Raises Refused."""
+        ...
+
+    def counted(self) -> AbstractAsyncContextManager[None]:
+        """Count a socket. Raises Refused(TOO_MANY_CONNECTIONS)."""
+        ...
+
+
+class Sockets:
+    """Counts open websockets."""
+
+    def __init__(self) -> None:
+        self.sockets = 0
+
+    @asynccontextmanager
+    async def counted(self) -> AsyncIterator[None]:
+        """Count a socket. Raises Refused(TOO_MANY_CONNECTIONS)."""
+        if self.sockets >= MAX_SOCKETS:
+            raise Refused(Reason.TOO_MANY_CONNECTIONS, f"at most {MAX_SOCKETS} websockets at a time")
+        self.sockets += 1
+        try:
+            yield
+        finally:
+            self.sockets -= 1
+
+
+class Heights(Sockets):
+    """A node's `Feed`. Wakes tasks when a block was committed. `run` must be running."""
 
     def __init__(self, service: NodeService) -> None:
+        super().__init__()
         self._service = service
         self._event = trio.Event()
-        self.sockets = 0
-        """Open websockets."""
+
+    @property
+    def height(self) -> Height:
+        """The last committed height."""
+        return self._service.height
 
     async def run(self) -> None:
         """Follow the node's feed for ever."""
@@ -68,24 +111,19 @@ class Heights:
         while self._service.height <= height:
             await self._event.wait()
 
-    @asynccontextmanager
-    async def counted(self) -> AsyncIterator[None]:
-        """Count a socket. Raises Refused(TOO_MANY_CONNECTIONS)."""
-        if self.sockets >= MAX_SOCKETS:
-            raise Refused(Reason.TOO_MANY_CONNECTIONS, f"at most {MAX_SOCKETS} websockets at a time")
-        self.sockets += 1
-        try:
-            yield
-        finally:
-            self.sockets -= 1
+    async def events_of(
+        self, subscription: Subscribe, height: Height
+    ) -> AsyncIterator[BlockEvent | TransactionEvent]:
+        """See `events_of`."""
+        for event in events_of(self._service, subscription, height):
+            yield event
 
 
 class Follower:
     """One websocket: reads commands, keeps subscriptions, and lets one task write."""
 
-    def __init__(self, service: NodeService, heights: Heights, socket: WebSocket) -> None:
-        self._service = service
-        self._heights = heights
+    def __init__(self, feed: Feed, socket: WebSocket) -> None:
+        self._feed = feed
         self._socket = socket
         self._scopes: dict[str, trio.CancelScope] = {}
         self._outbox, self._unsent = trio.open_memory_channel[Message](0)
@@ -126,7 +164,7 @@ class Follower:
             raise Refused(Reason.TOO_MANY_CONNECTIONS, f"at most {MAX_SUBSCRIPTIONS} subscriptions on one socket")
         if command.address is not None:
             decode_address(command.address)
-        following = self._service.height + 1
+        following = self._feed.height + 1
         start = following if command.from_height is None else max(1, int(command.from_height))
         if start > following:
             raise Refused(Reason.NOT_AVAILABLE, f"block {start} is not there yet; the next is {following}")
@@ -137,8 +175,8 @@ class Follower:
         with scope:
             try:
                 while True:
-                    await self._heights.above(height - 1)
-                    for event in events_of(self._service, command, Height(height)):
+                    await self._feed.above(height - 1)
+                    async for event in self._feed.events_of(command, Height(height)):
                         await self._outbox.send(event)
                     height += 1
             except Refused as refused:
@@ -160,13 +198,14 @@ def events_of(service: NodeService, subscription: Subscribe, height: Height) -> 
     receipts = store.receipts(height)
     raws = store.block(height).transactions if subscription.address is not None else ()
     for receipt in receipts:
-        if _passes(subscription, receipt, raws):
+        if passes(subscription, receipt, raws):
             yield TransactionEvent(
                 id=subscription.id, height=Decimal(height), index=receipt.index + 1, receipt=views.receipt_view(receipt)
             )
 
 
-def _passes(subscription: Subscribe, receipt: Receipt, raws: tuple[bytes, ...]) -> bool:
+def passes(subscription: Subscribe, receipt: Receipt, raws: Sequence[bytes]) -> bool:
+    """Tell whether a filter lets a transaction through, given the wire bytes of its block's transactions."""
     if subscription.event is not None and all(event.name != subscription.event for event in receipt.events):
         return False
     if subscription.address is None:
@@ -180,12 +219,12 @@ def _passes(subscription: Subscribe, receipt: Receipt, raws: tuple[bytes, ...]) 
     )
 
 
-async def follow(socket: WebSocket, service: NodeService, heights: Heights) -> None:
+async def follow(socket: WebSocket, feed: Feed) -> None:
     """Serve one websocket."""
     try:
-        async with heights.counted():
+        async with feed.counted():
             await socket.accept()
-            await Follower(service, heights, socket).run()
+            await Follower(feed, socket).run()
     except Refused as refused:
         await socket.close(code=1013, reason=str(refused))
 

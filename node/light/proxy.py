@@ -1,7 +1,7 @@
 """The API on this machine, with verified answers: whatever speaks to a node can speak to this instead.
 
 Binds to ::1 alone. What cannot be verified is refused by name (NOT_VERIFIABLE); transactions are handed on, and called
-committed when their receipt was proven. There are no events: subscribe to a node, and verify what it says.
+committed when their receipt was proven. `/ws` tells of blocks and transactions once they are proven.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -9,16 +9,20 @@ from typing import Any, Final
 
 import msgspec
 import trio
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
 
 from apps.chain.records import load
 from crypto.errors import Reason, Refused
 from node.api import methods, shapes, views
 from node.api.app import application
+from node.api.follow import follow
 from node.api.methods import Ask, Method
 from node.api.server import bind_socket, serve_application
 from node.api.state_answers import txid_from
 from node.api.text import Decimal
 from node.light.answering import ProvenAnswers
+from node.light.feed import LightFeed
 from node.light.proving import fetch_proof, prove
 from state.encoding import encode
 from state.proof import verify_state_proof
@@ -38,9 +42,13 @@ class LightApi:
 
     Args:
         answers: a light client.
+
+    Attributes:
+        feed: what subscriptions are told.
     """
 
     def __init__(self, answers: ProvenAnswers) -> None:
+        self.feed = LightFeed(answers)
         self._answers = answers
         self._client = answers.client
         self._started_at = answers.client.around.clock()
@@ -69,6 +77,7 @@ class LightApi:
                     raise
                 trouble = str(refused)
             self._behind = bool(trouble)
+            self.feed.wake()
             news = trouble or self._client.warning
             if news and news != told:
                 self._client.around.tell(f"warning: {news}")
@@ -179,7 +188,11 @@ async def serve_light(
     listener = bind_socket(HOST, port)
     api = LightApi(answers)
     async with trio.open_nursery() as nursery:
-        bound = await nursery.start(serve_application, application(api.asked, api.health), listener)
+        async def socket(websocket: WebSocket) -> None:
+            await follow(websocket, api.feed)
+
+        app = application(api.asked, api.health, [WebSocketRoute("/ws", socket)])
+        bound = await nursery.start(serve_application, app, listener)
         answers.client.around.tell(
             f"verified answers for {answers.genesis.name} at http://[{HOST}]:{bound}, from block "
             f"{answers.client.newest.height} on"

@@ -16,6 +16,8 @@ from crypto.address import encode_address
 from crypto.errors import Reason, Refused
 from node.api import methods
 from node.api.methods import METHODS
+from node.api.stream import BlockEvent, Subscribe
+from node.api.text import Decimal
 from node.cli.trust import clock
 from node.client import AsyncClient
 from node.light.answer import RememberingVerifier
@@ -146,3 +148,23 @@ async def test_a_node_that_begins_to_lie_is_found_out(tmp_path: Path) -> None:
             assert caught.value.reason in (Reason.BAD_PROOF, Reason.MALFORMED, Reason.NOT_CANONICAL)
         proxy.liar.lies = False
         assert (await proxy.client.ask(question)).amount == 5
+
+
+async def test_subscriptions_are_told_of_what_is_proven_and_a_lie_ends_them(tmp_path: Path) -> None:
+    async with proxied(tmp_path) as proxy:
+        everything = Subscribe(id="all", from_height=Decimal(1))
+        filtered = Subscribe(id="bob", topic="transactions", address=encode_address(BOB), from_height=Decimal(1))
+        node = proxy.served.client
+        for subscription in (everything, filtered):
+            with trio.fail_after(20):
+                async with proxy.client.events(subscription) as proven, node.events(subscription) as told:
+                    for _ in range(2 if subscription is everything else 1):
+                        ours, theirs = await anext(proven), await anext(told)
+                        if isinstance(theirs, BlockEvent):
+                            theirs = msgspec.structs.replace(theirs, events=[])
+                        assert ours == theirs
+        proxy.liar.lies = True
+        with trio.fail_after(20), pytest.raises(Refused) as caught:
+            async with proxy.client.events(everything) as proven:
+                await anext(proven)
+        assert caught.value.reason is Reason.BAD_PROOF
