@@ -4,14 +4,18 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
+from consensus.evidence import height_of
 from consensus.light import MAX_LIGHT_BLOCK, light_block_codec
+from consensus.types import Evidence
+from crypto.address import encode_address
 from crypto.errors import Reason, Refused
 from node.api import methods, shapes
 from node.api.methods import Ask
 from node.api.text import LATEST, Decimal
-from p2p.network import Network, PeerId
+from p2p.network import Channel, Network, PeerId
 from p2p.wire import (
     ChainStatus,
+    EvidenceMessage,
     GetChunk,
     GetHeaders,
     GetLightBlock,
@@ -25,11 +29,13 @@ from p2p.wire import (
     Snapshots,
     answer_codec,
 )
-from state.encoding import encode
+from state.encoding import Codec, encode
 from state.snapshot import MAX_CHUNK, MAX_MANIFEST, Manifest, manifest_codec
 from state.types import Height
 
 R = TypeVar("R")
+_evidence_codec: Final[Codec[Evidence]] = Codec(Evidence)  # type: ignore[arg-type]
+"""A union, which Codec takes and its type does not say."""
 
 TIMEOUT: Final = 10.0
 """Seconds without a frame after which a peer has failed."""
@@ -44,12 +50,12 @@ class PeerSource:
         self.url = f"peer {peer_id.hex()[:16]}"
 
     async def ask(self, ask: Ask[R]) -> R:
-        """Return the answer to a question about headers; others are refused with NOT_AVAILABLE."""
+        """Answer a question about headers, or hand over evidence; others are refused with NOT_AVAILABLE."""
         answer: Any = await self._answer(ask)
         result: R = answer
         return result
 
-    async def _answer(self, ask: Ask[Any]) -> shapes.LightBlockView | shapes.HeadersView:
+    async def _answer(self, ask: Ask[Any]) -> shapes.LightBlockView | shapes.HeadersView | shapes.Reported:
         match ask:
             case methods.GetLightBlock(height=text):
                 raw = await self._light_block(Height(0 if text == LATEST else int(text)))
@@ -68,7 +74,17 @@ class PeerSource:
                             raise Refused(Reason.PROTOCOL_VIOLATION, "that is no answer to a question for headers")
                         headers += map(encode, part.headers)
                 return shapes.HeadersView(first=Decimal(first), headers=headers)
+            case methods.ReportEvidence(evidence=raw):
+                return await self._report(_evidence_codec.decode(raw))
         raise Refused(Reason.NOT_AVAILABLE, f"a peer answers no {type(ask).__name__}")
+
+    async def _report(self, evidence: Evidence) -> shapes.Reported:
+        """Send evidence as peers do, and wait until the peer has said something since: what was queued has left."""
+        self._network.send(self._peer_id, Channel.CONSENSUS, encode(EvidenceMessage(evidence)))
+        await ask_status(self._network, self._peer_id)
+        return shapes.Reported(
+            validator=encode_address(evidence.validator), height=Decimal(height_of(evidence)), known=False
+        )
 
     async def _light_block(self, height: Height) -> bytes:
         return await _pieces(self._network, self._peer_id, GetLightBlock(height), MAX_LIGHT_BLOCK)

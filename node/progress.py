@@ -1,5 +1,7 @@
 """How far a node is that joins by a snapshot: told by whoever does it, shown in the log, by the API and by metrics."""
 
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,6 +11,8 @@ from node.logs import logger
 from state.types import Height
 
 _log = logger("p2p")
+TELL_EVERY: Final = 2.0
+"""Seconds between two lines of the log about one stage."""
 _NONE: Final = Height(0)
 
 
@@ -80,13 +84,14 @@ class Board:
 
     def __init__(self) -> None:
         self.progress: Progress | None = None
+        self._logged = -math.inf
 
     def tell(self, progress: Progress) -> None:
-        """Take the last word, and say it in the log if the stage or the second has changed."""
+        """Take the last word, and say it in the log if the stage has changed or a while has passed."""
         last, self.progress = self.progress, progress
-        if last is None or (last.stage, last.done, last.seconds_left) != (
-            progress.stage, progress.done, progress.seconds_left
-        ):
+        now = time.monotonic()
+        if last is None or last.stage is not progress.stage or now - self._logged >= TELL_EVERY:
+            self._logged = now
             _log.info(progress.sentence(), stage=progress.stage.value, height=progress.height, done=progress.done,
                       chunks=progress.total, seconds_left=progress.seconds_left)
 

@@ -27,6 +27,7 @@ class Name(StrEnum):
     PARTITION = "partition"
     SNAPSHOT = "snapshot"
     GOSSIP = "gossip"
+    SYNC = "sync"
     ZK = "zk"
     CONFIDENTIAL = "confidential"
     ALL = "all"
@@ -43,6 +44,7 @@ MODULES: Final = {
     Name.PARTITION: "testnet.bench.partition",
     Name.SNAPSHOT: "testnet.bench.snapshot",
     Name.GOSSIP: "testnet.bench.gossip",
+    Name.SYNC: "testnet.bench.sync",
     Name.ZK: "testnet.bench.zk",
     Name.CONFIDENTIAL: "testnet.bench.confidential",
 }

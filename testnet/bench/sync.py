@@ -1,9 +1,10 @@
-"""Taking over a chain: the blocks that `testnet load` made, as fast as a new node executes them.
+"""Taking over a chain: block by block as fast as a new node executes them, and by a snapshot from far behind.
 
-    python -m testnet.bench.sync [--rate N] [--duration S]
+    python -m testnet.bench.sync [--rate N] [--duration S] [--behind BLOCKS] [--only blocks|snapshot]
 
 Four validators make full blocks under load. Then a fifth node, from a genesis file and one seed, takes the chain over
-block by block; what it took is compared with the time in which the blocks were made.
+block by block; what it took is compared with the time in which the blocks were made. Then a chain is forged (minutes;
+it is kept in the folder for temporary files for the next time), and a new node gets to its tip by a snapshot.
 """
 
 import argparse
@@ -18,14 +19,21 @@ from typing import Final, NamedTuple
 from crypto.errors import Reason, Refused
 from node.api.methods import GetBlock, GetStatus
 from node.client import Client
+from testnet.arrival import make_snapshot
 from testnet.bench.temporary import running_network
+from testnet.forge import Plan, forge
 from testnet.load import run_load
-from testnet.measure import Figure, figure, json_lines
+from testnet.measure import Figure, commit, figure, json_lines
 from testnet.network import LocalNetwork
 from testnet.newcomer import invite
+from testnet.view import look
 
 TIMES: Final = 5.0
 """How many times as fast as it was made a chain shall be taken over."""
+TO_TIP: Final = 60.0
+"""Seconds in which a node that is far behind shall be at the tip by a snapshot."""
+KEPT: Final = 86_400.0
+"""Seconds for which a forged chain is used again: its genesis has to stay younger than the trust period."""
 PATIENCE: Final = 300.0
 LOOK_EVERY: Final = 0.02
 
@@ -84,6 +92,57 @@ def taken_over(network: LocalNetwork, chain: Chain, home: Path) -> TakenOver:
     return TakenOver(marks[-1][1] - entered, marks[-1][1] - began)
 
 
+def forged(blocks: int) -> LocalNetwork:
+    """Return a network of one validator with so many blocks and a snapshot; that of the last time if it still fits."""
+    place = Path(tempfile.gettempdir()) / f"nexus-bench-forged-{blocks}"
+    mark = place / "commit"
+    is_fresh = mark.exists() and time.time() - mark.stat().st_mtime < KEPT
+    if not is_fresh or mark.read_text() != commit():
+        shutil.rmtree(place, ignore_errors=True)
+        forge(place / "net", Plan(blocks))
+        make_snapshot(place / "net" / "node0")
+        mark.write_text(commit())
+    return LocalNetwork(place / "net")
+
+
+def back_at_tip(network: LocalNetwork, home: Path, *words: str) -> tuple[float, int]:
+    """Let a new node get to the tip; return the seconds from the start of its process, and the height.
+
+    Raises:
+        Refused: NODE_DIED, TIMED_OUT.
+    """
+    (member,) = network.members
+    newcomer = invite(home, network, member)
+    with Client(member.url, timeout=30.0) as client:
+        goal = int(client.ask(GetStatus()).height)
+    began = time.perf_counter()
+    process = newcomer.start(*words)
+    try:
+        while time.perf_counter() - began < PATIENCE:
+            status = newcomer.status(process)
+            if status is not None and status.joining is None and int(status.height) >= goal:
+                return time.perf_counter() - began, goal
+            time.sleep(LOOK_EVERY)
+    finally:
+        newcomer.stop(process)
+    raise Refused(Reason.TIMED_OUT, f"not at block {goal} after {PATIENCE:.0f} s")
+
+
+def far_behind(blocks: int, folder: Path) -> Iterator[Figure]:
+    """Yield the lines of a node that is so many blocks behind."""
+    network = forged(blocks)
+    network.start_all()
+    try:
+        network.wait_until(lambda: all(row.state == "running" for row in look(network)), "the forged chain's node")
+        by_snapshot, height = back_at_tip(network, folder / "by-snapshot")
+        note = f"from a genesis file and one seed, {height} blocks behind; imports, keys and peers included"
+        yield figure("sync by snapshot", by_snapshot, "s", TO_TIP, note)
+        by_blocks, _ = back_at_tip(network, folder / "by-blocks", "--sync", "blocks")
+        yield figure("sync by blocks", by_blocks, "s", None, f"the same {height} blocks one by one, nearly empty")
+    finally:
+        network.stop_all()
+
+
 def figures(chain: Chain, taken: TakenOver) -> Iterator[Figure]:
     """Yield the lines."""
     note = f"{chain.transactions} payments in {chain.last - chain.first} blocks, made in {chain.seconds:.1f} s"
@@ -99,16 +158,22 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=600.0, help="payments a second that the chain is made with")
     parser.add_argument("--duration", type=float, default=20.0, help="seconds of load")
     parser.add_argument("--senders", type=int, default=64, help="accounts that pay")
+    parser.add_argument("--behind", type=int, default=10_000, help="blocks of the forged chain")
+    parser.add_argument("--only", choices=("blocks", "snapshot"), help="half of it")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="nexus-bench-"))
     try:
-        with running_network() as network:
-            chain = made_under_load(network, given.rate, given.duration, given.senders)
-            taken = taken_over(network, chain, folder / "newcomer")
+        if given.only != "snapshot":
+            with running_network() as network:
+                chain = made_under_load(network, given.rate, given.duration, given.senders)
+                taken = taken_over(network, chain, folder / "newcomer")
+            for line in json_lines(figures(chain, taken)):
+                print(line, flush=True)
+        if given.only != "blocks":
+            for line in json_lines(far_behind(given.behind, folder)):
+                print(line, flush=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    for line in json_lines(figures(chain, taken)):
-        print(line)
     return 0
 
 

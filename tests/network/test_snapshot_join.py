@@ -5,10 +5,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+import trio
 
 from crypto.errors import Reason, Refused
 from node.api.methods import GetBlock, GetHeader, GetStatus
@@ -20,6 +20,8 @@ from testnet.purse import Purse
 from tests.network.test_join import Joiner, height, joiner, pay, until
 
 pytestmark = pytest.mark.network
+MOMENTS = (0.0, 0.7, 1.2, 1.5)
+"""Seconds after the first word about joining: it meets peers for a second, and then everything takes moments."""
 
 
 def start(who: Joiner, *words: str) -> subprocess.Popen[bytes]:
@@ -31,6 +33,20 @@ def start(who: Joiner, *words: str) -> subprocess.Popen[bytes]:
 def events(who: Joiner) -> list[str]:
     lines = (who.home.parent / "joiner.log").read_text().splitlines()
     return [json.loads(line)["event"] for line in lines if line.startswith("{")]
+
+
+def has_begun(who: Joiner) -> bool:
+    """Whether the API answers: from its first moment on, it says that the node joins, or it has joined."""
+    try:
+        with Client(who.url) as asked:
+            status = asked.ask(GetStatus())
+            if status.joining is None:
+                return True
+            with pytest.raises(Refused) as caught:
+                asked.ask(GetBlock(height="1"))
+            return caught.value.reason in (Reason.JOINING, Reason.NOT_AVAILABLE)
+    except Refused:
+        return False
 
 
 async def test_a_fifth_node_joins_by_a_snapshot(tmp_path: Path) -> None:
@@ -60,15 +76,21 @@ async def test_a_fifth_node_joins_by_a_snapshot(tmp_path: Path) -> None:
         error = (carol.home.parent / "joiner.log").read_text()
         assert Reason.BAD_HEADER in error and "Traceback" not in error
 
-        killed = start(carol, *trust, trusted.block_id)  # killed at some moment of its first life
-        time.sleep(2.0)
-        killed.kill()
-        killed.wait()
+        keys = {path: path.read_bytes() for path in sorted((carol.home / "keys").rglob("*")) if path.is_file()}
+        for moment in MOMENTS:  # killed again and again, wherever it is; what was fetched and what it holds stays
+            killed = start(carol, *trust, trusted.block_id)
+            await until(lambda: has_begun(carol), 60)
+            await trio.sleep(moment)
+            killed.kill()
+            killed.wait()
+            (carol.home.parent / "joiner.log").unlink()
+        assert {path: path.read_bytes() for path in keys} == keys
 
         process = start(carol, *trust, trusted.block_id)
         try:
             await until(lambda: 0 < height(first.url) <= height(carol.url), 60)
-            assert "restored from a snapshot" in events(carol)
+            with Client(carol.url) as asked:
+                assert asked.ask(GetStatus()).joining is None
             with Client(carol.url) as asked, Client(first.url) as other:
                 mine = asked.ask(GetStatus())
                 theirs = other.ask(GetHeader(height=str(int(mine.height))))

@@ -1,13 +1,15 @@
 """Joining by a snapshot: from honest peers, among liars, after a kill, and back to blocks when nothing helps."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from consensus.signing import SchemeVerifier
+from consensus.types import CommitSignature, VoteKind, vote_sign_bytes
 from crypto.errors import Reason, Refused
 from node.fetching import ChunkPlan
 from node.home import Home
@@ -21,6 +23,8 @@ from node.snapshots import snapshots_in
 from node.snapshotting import schedule_of
 from node.standing import Standing, look_into
 from p2p.network import PeerId
+from p2p.wire import GetLightBlock, piece_frames, request_codec
+from state.encoding import encode
 from state.leveldb import LevelDB
 from state.restoring import Restoration, unfinished
 from state.types import BlockId, Height
@@ -28,6 +32,7 @@ from tests.node.lab import Lab, until
 from tests.node.test_snapshots import pay_until, where
 
 JOINER = 3
+Answers = Callable[[bytes, str, int], Iterator[bytes]]
 A, B = PeerId(b"a" * 32), PeerId(b"b" * 32)
 
 
@@ -242,3 +247,62 @@ def test_chunks_are_asked_of_all_holders_and_again_when_they_fail() -> None:
     for index in (5, 7, 9):
         plan.arrived(A, index)
     assert list(plan.next_requests()) == [(A, 11)] and plan.left == 1
+
+
+def two_faced(lab: Lab, node: RunningNode, above: int) -> Answers:
+    """Return what a node answers that shows other headers above a height, signed by the validator all the same."""
+    key, real = lab.consensus_keys[0], node.core.answers
+
+    def answers(payload: bytes, moniker: str, port: int) -> Iterator[bytes]:
+        request = request_codec.decode(payload)
+        if not isinstance(request, GetLightBlock) or (request.height or node.core.chain.height) <= above:
+            yield from real(payload, moniker, port)
+            return
+        block = node.core.chain.light_block(request.height or node.core.chain.height)
+        header = replace(block.header, state_root=bytes(32))
+        commit = block.commit
+        message = vote_sign_bytes(
+            header.chain_id, VoteKind.PRECOMMIT, header.height, commit.round, header.block_id
+        )
+        signed = replace(
+            commit, block_id=header.block_id, signatures=(CommitSignature(0, key.sign(message)),)
+        )
+        yield from piece_frames(encode(replace(block, header=header, commit=signed)))
+
+    return answers
+
+
+async def test_a_fork_is_reported_to_the_peers_and_stops_the_node(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with network(lab) as nodes:
+        monkeypatch.setattr(nodes[1].core, "answers", two_faced(lab, nodes[1], 5))
+        with pytest.RaisesGroup(Refused, allow_unwrapped=True, flatten_subgroups=True) as caught:
+            await join(lab, root_at(nodes[0], 2))
+        (found,) = leaves(caught.value)
+        assert found.reason is Reason.FORKED
+        assert where(lab.home(JOINER), lab)[0] == 0  # and nothing was taken over
+        await until(lambda: nodes[0].core.agreement.pool.known == 1)  # who signed both is accused
+
+
+def leaves(error: BaseException) -> list[Refused]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
+    assert isinstance(error, Refused)
+    return [error]
+
+
+async def test_a_root_of_trust_that_is_too_old_is_said_and_harms_nothing(lab: Lab) -> None:
+    async with network(lab) as nodes:
+        day = lab.genesis.security.trust_period
+        root = root_at(nodes[0], 2)
+        party = Party(lab.home(JOINER), lab.config(JOINER), lab.genesis, lab.node_keys[JOINER], None, root)
+        _, place = prepare(party)
+        assert place is not None
+        async with lab.node(JOINER) as joined:
+            late = Joiner(
+                lab.home(JOINER), lab.genesis, place, joined.network, SchemeVerifier(),
+                lambda: nodes[0].core.chain.tip.time + 2 * day, Board().tell,
+            )
+            with pytest.raises(Refused) as caught:
+                await late.join()
+            assert caught.value.reason is Reason.TRUST_EXPIRED
+        assert not lab.home(JOINER).new_chain.exists()
