@@ -30,6 +30,7 @@ class Name(StrEnum):
     SYNC = "sync"
     ZK = "zk"
     CONFIDENTIAL = "confidential"
+    CONFIDENTIAL_NETWORK = "confidential-network"
     ALL = "all"
 
 
@@ -47,6 +48,7 @@ MODULES: Final = {
     Name.SYNC: "testnet.bench.sync",
     Name.ZK: "testnet.bench.zk",
     Name.CONFIDENTIAL: "testnet.bench.confidential",
+    Name.CONFIDENTIAL_NETWORK: "testnet.bench.confidential_network",
 }
 """In the order of `all`. The proof figures come with the execution's: they need the same million outputs."""
 

@@ -153,6 +153,11 @@ def figures(bench: Bench, name: str) -> Iterator[Figure]:
     yield figure(f"{name} wallet scan", rate, "outputs/s", SCAN_BAR, "all of them the wallet's own; CPU")
 
 
+def verify_seconds(bench: Bench) -> float:
+    """Return the CPU seconds that a node takes to verify the proofs of one transfer alone."""
+    return best(partial(default_proofs().verify, bench.claims()[0], secrets.token_bytes(_ENTROPY)))[1]
+
+
 def check_all(proofs: ConfidentialProofs, claims: list[Claim]) -> None:
     """Verify all claims in one batch. Raises Refused(UNPROVEN) if one does not hold."""
     if proofs.faults(claims, secrets.token_bytes(_ENTROPY)):
