@@ -5,8 +5,6 @@ from itertools import accumulate
 from typing import Any
 
 import trio
-from hypercorn.config import Config
-from hypercorn.trio import serve
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -21,7 +19,7 @@ from apps.proofs.identity import credited
 from apps.proofs.records import FULL, epoch, halves
 from consensus.effects import Step
 from crypto.errors import Reason, Refused
-from node.api.server import bind_socket
+from node.api.server import bind_socket, serve_application
 from node.core import Core
 from node.counters import BUCKETS, Timing
 from node.progress import Progress
@@ -179,15 +177,7 @@ async def serve_metrics(
         if refused.reason is not Reason.PORT_IN_USE:
             raise
         raise Refused(refused.reason, f"port {port} is in use on {host}; choose another metrics_port") from None
-    config = Config()
-    # Hypercorn takes the descriptor over and closes it.
-    config.bind = [f"fd://{listener.detach()}"]
-    config.errorlog = None
-    config.accesslog = None
-    config.graceful_timeout = 0.5
-    async with trio.open_nursery() as nursery:
-        binds = await nursery.start(serve, _app(registry), config)
-        task_status.started(int(binds[0].rpartition(":")[2]))
+    await serve_application(_app(registry), listener, task_status=task_status)
 
 
 def _app(registry: CollectorRegistry) -> Starlette:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import msgspec
+import trio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -25,6 +26,12 @@ from node.service import NodeService
 
 MAX_BODY: Final = 8 << 20
 """Bytes of a request's body."""
+SMALL_BODY: Final = 64 << 10
+"""Bytes of a body that are always taken."""
+BODY_ROOM: Final = 64 << 20
+"""Bytes of larger bodies that are taken at a time, of all clients together."""
+BODY_TIME: Final = 30.0
+"""Seconds that a body may take."""
 JSON: Final = "application/json"
 MSGPACK: Final = "application/msgpack"
 _LATE: Final = 10
@@ -145,15 +152,41 @@ def _content_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
+class _Bodies:
+    """How many bytes of large bodies are under way."""
+
+    def __init__(self) -> None:
+        self.held = 0
+
+    async def read(self, request: Request) -> bytes:
+        """Return a body. Raises Refused(TOO_LARGE | RATE_LIMITED | TIMED_OUT)."""
+        parts, counted = bytearray(), 0
+        try:
+            with trio.fail_after(BODY_TIME):
+                async for part in request.stream():
+                    parts += part
+                    if len(parts) > MAX_BODY:
+                        raise Refused(Reason.TOO_LARGE, f"a body has at most {MAX_BODY} bytes")
+                    more = max(len(parts) - SMALL_BODY, 0) - counted
+                    if self.held + more > BODY_ROOM:
+                        raise Refused(Reason.RATE_LIMITED, "too many large bodies at a time; try again")
+                    counted += more
+                    self.held += more
+        except trio.TooSlowError:
+            raise Refused(Reason.TIMED_OUT, f"a body has to be here within {BODY_TIME:.0f} s") from None
+        finally:
+            self.held -= counted
+        return bytes(parts)
+
+
+_bodies: Final = _Bodies()
+"""Memory is the process's, so this is."""
+
+
 async def _body(request: Request, content_type: str) -> bytes:
     if _content_type(request) != content_type:
         raise HTTPException(415, f"the body must be {content_type}")
-    parts = bytearray()
-    async for part in request.stream():
-        parts += part
-        if len(parts) > MAX_BODY:
-            raise Refused(Reason.TOO_LARGE, f"a body has at most {MAX_BODY} bytes")
-    return bytes(parts)
+    return await _bodies.read(request)
 
 
 # ---- answers

@@ -2,16 +2,20 @@
 
 import errno
 import socket
-from typing import Final
+from typing import Any, Final, cast
 
 import trio
 from hypercorn.config import Config
-from hypercorn.trio import serve
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import wrap_app
 from starlette.applications import Starlette
 
 from crypto.errors import Reason, Refused
 from node.api.app import make_app
 from node.api.follow import Heights
+from node.logs import logger
 from node.service import NodeService
 
 MAX_COMMAND: Final = 64 << 10
@@ -19,6 +23,10 @@ MAX_COMMAND: Final = 64 << 10
 PING_INTERVAL: Final = 20.0
 """Seconds between pings on a websocket, so that a dead client is noticed."""
 BACKLOG: Final = 128
+MAX_CONNECTIONS: Final = 512
+"""Connections at a time; further ones are closed at once. Each is an open file, and the database needs some, too."""
+
+_log = logger("api")
 
 
 async def serve_api(
@@ -53,8 +61,6 @@ async def serve_application(
         task_status: trio's; the port is reported as started.
     """
     config = Config()
-    # Hypercorn takes the descriptor over and closes it.
-    config.bind = [f"fd://{listener.detach()}"]
     config.errorlog = None
     config.accesslog = None
     config.include_server_header = False
@@ -62,11 +68,50 @@ async def serve_application(
     config.websocket_ping_interval = PING_INTERVAL
     config.keep_alive_timeout = 75
     config.keep_alive_max_requests = 100_000
-    config.graceful_timeout = 1.0
-    config.backlog = BACKLOG
+    door = _Door(wrap_app(cast("Any", app), config.wsgi_max_body_size, "asgi"), config)
+    listener.listen(BACKLOG)
+    port = int(listener.getsockname()[1])
+    listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
     async with trio.open_nursery() as nursery:
-        binds = await nursery.start(serve, app, config)
-        task_status.started(int(binds[0].rpartition(":")[2]))
+        await nursery.start(trio.serve_listeners, door.serve, listeners)
+        task_status.started(port)
+
+
+class _Server(TCPServer):
+    """One connection, which is over when its client has gone; Hypercorn's stays for `keep_alive_timeout` after that."""
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        await self.idle_task.stop()
+
+
+class _Door:
+    """Serves connections, so many at a time, each by itself.
+
+    Hypercorn's own loop lets whatever it cannot make of one connection's bytes end all of them, and the program with
+    them: a request that looks like a websocket's and is none is enough (0.18, `ws_stream._send_error_response`). And
+    it takes connections without end, until no file can be opened any more.
+    """
+
+    def __init__(self, app: Any, config: Config) -> None:
+        self._app = app
+        self._config = config
+        self._context = WorkerContext(None)
+        self._open = 0
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        """Serve one connection; whatever goes wrong with it is its own end alone."""
+        if self._open >= MAX_CONNECTIONS:
+            await trio.aclose_forcefully(stream)
+            return
+        self._open += 1
+        try:
+            await _Server(self._app, self._config, self._context, ConnectionState({}), cast("Any", stream))
+        except Exception as error:
+            _log.debug("connection failed", error=repr(error))
+            await trio.aclose_forcefully(stream)
+        finally:
+            self._open -= 1
 
 
 def bind_socket(host: str, port: int) -> socket.socket:

@@ -66,6 +66,8 @@ class Count:
                 self.heard[refused.reason.value] += 1
         except* (trio.TooSlowError, OSError):
             self.heard["no answer"] += 1
+        except* trio.BrokenResourceError:
+            self.heard["hung up"] += 1
 
     def tally(self) -> Tally:
         """Return the result."""
