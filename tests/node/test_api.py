@@ -167,7 +167,7 @@ async def test_submitting_says_why_not_for_each(tmp_path: Path) -> None:
     async with served_node(tmp_path) as served:
         good = served.lab.pay(served.node, 0, 0, BOB, 5)
         bad = bytearray(served.lab.pay(served.node, 1, 0, BOB, 5).raw)
-        bad[-1] ^= 1
+        bad[-2] ^= 1  # the last byte says that there are no proofs
         poor = served.lab.pay(served.node, 1, 0, BOB, 5, fee=0)
         results = await served.client.submit([good.raw, bytes(bad), b"\x00", poor.raw])
         assert [one.reason for one in results] == ["", "bad_signature", "malformed", "fee_too_low"]
