@@ -1,6 +1,7 @@
 """Runs a manifest: makes the network, lets happen what is written, and judges it from outside."""
 
 import contextlib
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack
@@ -20,10 +21,11 @@ from testnet.lab.observe import LightSeen, observe, observe_light
 from testnet.lab.payments import Payers
 from testnet.lab.report import Figures, LabReport, Verdict
 from testnet.lab.router import RouterThread, running_router, ways_of
-from testnet.lab.run import LOOK, Phase, Run
+from testnet.lab.run import BACK_TIMEOUT, LOOK, Phase, Run
 from testnet.lab.sense import VOTERS
 from testnet.lab.steps import perform
 from testnet.network import LocalNetwork
+from testnet.processes import ProcessId, is_running, last_line, stop
 from testnet.refusals import leaves
 from testnet.senders import load_senders
 from testnet.soak import TROUBLE, compare_archives
@@ -152,8 +154,32 @@ async def _arrive(run: Run, name: str) -> None:
 async def _arrive_light(run: Run, name: str) -> None:
     await run.until_height(run.manifest.nodes[name].start_at)
     asked = run.asked_by(name)
-    await run.wait(lambda: set(asked) <= set(run.answering()), f"{', '.join(asked)} to answer {name}", LIGHT_TIMEOUT)
-    run.start_light(name, *await run.trusted())
+    deadline = time.monotonic() + LIGHT_TIMEOUT
+    while name not in run.lights:
+        await run.wait(lambda: set(asked) <= set(run.answering()), f"{', '.join(asked)} to answer {name}", BACK_TIMEOUT)
+        process = run.start_light(name, *await run.trusted())
+        try:
+            await _until_it_answers(run, name, process)
+        finally:
+            if name not in run.lights:
+                stop(process, signal.SIGKILL)
+        said = last_line(run.light_log(name))
+        # it ends if whom it asks was killed just now: that is what it should do, and it may try again
+        again = Reason.UNREACHABLE.value in said or Reason.CONNECTION_LOST.value in said
+        if name not in run.lights and (not again or time.monotonic() > deadline):
+            raise Refused(Reason.NODE_DIED, f"{name} ended: {said}")
+
+
+async def _until_it_answers(run: Run, name: str, process: ProcessId) -> None:
+    """Wait until a light client answers, which puts it among those that have to go on, or has ended."""
+    async with AsyncClient(run.url(name), READ_TIMEOUT) as client:
+        with trio.move_on_after(LIGHT_TIMEOUT):
+            while is_running(process):
+                with contextlib.suppress(Refused):
+                    await observe_light(client)
+                    run.lights[name] = process
+                    return
+                await trio.sleep(LOOK)
 
 
 # ---- afterwards

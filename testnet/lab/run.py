@@ -238,8 +238,8 @@ class Run:
         node = self.manifest.nodes[name]
         return node.primary or self.manifest.validators()[0], *node.witnesses
 
-    def start_light(self, name: str, height: int, block_id: str) -> None:
-        """Start a light client that trusts a block."""
+    def start_light(self, name: str, height: int, block_id: str) -> ProcessId:
+        """Start a light client that trusts a block; whoever sees it answer puts it into `lights`."""
         primary, *others = self.asked_by(name)
         home = self.network.root / LIGHT_FOLDER / name
         home.mkdir(parents=True, exist_ok=True)
@@ -249,8 +249,8 @@ class Run:
             *witnesses, "--trust-height", str(height), "--trust-hash", block_id, "--port", str(self.ports[name].api),
             "--every", "1",
         ]
-        self.lights[name] = spawn(command, self.light_log(name), clean_environment())
         self.note(f"{name} starts and trusts block {height}")
+        return spawn(command, self.light_log(name), clean_environment())
 
     def light_log(self, name: str) -> Path:
         """Return where a light client's output goes."""
