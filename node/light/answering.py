@@ -122,7 +122,7 @@ class ProvenAnswers:
     async def _from_state(self, ask: Ask[Any]) -> Answered:
         wanted = _state_height(ask)
         if wanted is not None:
-            return await self._at(ask, await self.client.header(Height(wanted + 1)))
+            return await self._at(ask, await self._header_above(wanted))
         for attempt in range(ATTEMPTS):
             header = (await self.client.update()).header
             try:
@@ -131,6 +131,18 @@ class ProvenAnswers:
                 if refused.reason is not Reason.NOT_AVAILABLE or attempt == ATTEMPTS - 1:
                     raise
         raise AssertionError("unreachable")
+
+    async def _header_above(self, height: Height) -> Header:
+        """Return the header that names the state after a block. Raises Refused."""
+        try:
+            return await self.client.header(Height(height + 1))
+        except Refused as refused:
+            if refused.reason is not Reason.NOT_AVAILABLE:
+                raise
+            raise Refused(
+                Reason.NOT_AVAILABLE, f"the state after block {height} cannot be proven yet, since block {height + 1} "
+                f"names it: {refused.detail}",
+            ) from None
 
     async def _at(self, ask: Ask[Any], header: Header) -> Answered:
         function = evaluation(ask, height_of_state(header), self.genesis)

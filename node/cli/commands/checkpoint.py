@@ -58,7 +58,7 @@ def verify(
                 Reason.BAD_WITNESS, f"{url} has another block {block.height}, {found}: do not use this file until you "
                 "know which is right",
             )
-    session.show({**_view(block), "follows_from": follows_from, "confirmed_by": len(witness or ())})
+    session.show({**_view(block), "follows_from": follows_from or None, "confirmed_by": len(witness or ())})
     session.note(
         f"the block follows from {follows_from}, which this home trusts" if follows_from else
         "the file holds together; whether these are the chain's validators, only somebody whom you trust can tell: "

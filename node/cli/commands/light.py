@@ -57,6 +57,8 @@ _QUERY: Final = TRUST_OPTIONS | {
     "export": option("export", Annotated[Path | None, typer.Option(
         help="Write the answer with all that proves it to a file.")], None),
 }  # fmt: skip
+_OF_A_BLOCK: Final = (methods.GetBlock, methods.GetHeader, methods.GetCommit)
+"""Questions whose answer is a block, not the state after the one before it."""
 _NO_FILE: Final = option("export", Annotated[Path | None, typer.Option(hidden=True)], None)
 
 
@@ -136,8 +138,15 @@ def _query(
     ask = function(session, **values)
 
     async def answer() -> None:
-        async with opened(session, shared, keep=False) as answers:
-            await _answer(session, shared, answers, ask)
+        try:
+            async with opened(session, shared, keep=False) as answers:
+                await _answer(session, shared, answers, ask)
+        except Refused as refused:
+            if refused.reason is not Reason.UNREACHABLE:
+                raise
+            raise Refused(
+                Reason.UNREACHABLE, f"no node answers at {session.url}: start it, or name another one with --node URL"
+            ) from None
 
     run(answer)
 
@@ -189,8 +198,9 @@ def _load(path: Path) -> LightAnswer:
 
 
 def _show(session: Session, ask: methods.Ask[Any], outcome: Outcome, verified: Verified, root: Root) -> None:
-    session.show({**_readable(ask, outcome), "verified": _proof(verified, root)})
-    session.note(sentence(verified))
+    of_state = not isinstance(ask, _OF_A_BLOCK)
+    session.show({**_readable(ask, outcome), "verified": _proof(verified, root, of_state)})
+    session.note(sentence(verified, of_state))
     if verified.age > STALE:
         session.note(f"note: the last header is {verified.age // 1000} s old; an idle chain makes none, "
                      "and a node may hold newer ones back")  # fmt: skip
@@ -205,6 +215,9 @@ def _readable(ask: methods.Ask[Any], outcome: Outcome) -> dict[str, Any]:
     match ask, view:
         case methods.GetOutput(), _:
             return {"exists": True, **shown}
+        case methods.GetBlock(), shapes.BlockView(commit=commit) if commit is not None:
+            shown["commit"] = {"round": commit.round, "signatures": len(commit.signatures)}
+            return shown
         case methods.GetBalance(asset=asset), shapes.BalanceView(amount=amount) if asset == asset_text(NATIVE):
             return {"balance": format_amount(amount), **shown}
         case methods.GetAccount(), shapes.AccountView(public_key=key):
@@ -213,23 +226,24 @@ def _readable(ask: methods.Ask[Any], outcome: Outcome) -> dict[str, Any]:
     return shown
 
 
-def sentence(verified: Verified) -> str:
-    """Return in one line what was verified."""
+def sentence(verified: Verified, of_state: bool = True) -> str:
+    """Return in one line what was verified: a state, or the block itself."""
     signed = verified.signed
     power, total = share_signed(signed)
-    state = verified.header.height - 1
+    height = verified.header.height
+    what = f"the state after block {height - 1}" if of_state else f"block {height}"
     return (
         f"verified: {len(signed.commit.signatures)} signatures of {len(signed.validators)} validators with "
         f"{100 * power / total:.1f}% of the power over block {signed.height}, {verified.age / 1000:.1f} s old, "
-        f"{verified.steps} headers after the trusted one; this is the state after block {state}"
+        f"{verified.steps} headers after the trusted one; this is {what}"
     )
 
 
-def _proof(verified: Verified, root: Root) -> dict[str, Any]:
+def _proof(verified: Verified, root: Root, of_state: bool) -> dict[str, Any]:
     signed = verified.signed
     power, total = share_signed(signed)
     return {
-        "height": str(verified.header.height - 1), "block_id": verified.header.block_id.hex(),
+        "height": str(verified.header.height - of_state), "block_id": verified.header.block_id.hex(),
         "chain_id": verified.header.chain_id.hex(), "signed_height": str(signed.height),
         "signatures": len(signed.commit.signatures), "validators": len(signed.validators), "power": str(power),
         "total_power": str(total), "age_ms": str(verified.age), "steps": verified.steps, "trusted": str(root),
