@@ -1,14 +1,12 @@
 """Runs the core with trio: one task owns it; events, timers, threads and requests reach it through an inbox.
 
-The inbox has two lanes. What consensus and catching up wait for goes first; transactions follow in small slices, and
-their signatures are verified between them, here or on threads. So at full load a vote waits for one slice, some
-milliseconds, and not for the queue. When the slow lane is full, submissions are refused and peers are not read.
+The inbox (`node/inbox.py`) has two lanes. When the slow one is full, submissions are refused and peers are not read.
 """
 
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
@@ -19,24 +17,10 @@ import trio
 from consensus.effects import Signer, SignProposal, SignVote, Verifier
 from consensus.types import Evidence
 from crypto.errors import Reason, Refused
-from node.actions import (
-    Accuse,
-    Action,
-    Ask,
-    Disconnect,
-    Halt,
-    Publish,
-    Report,
-    Send,
-    SendAll,
-    Sign,
-    StartTimer,
-    SubmitResult,
-    Timer,
-    Verify,
-)
+from node.actions import Action, Ask, SubmitResult, Timer, Verify
 from node.admission import GOSSIP, SLICE
-from node.events import EventFeed
+from node.events import BlockCommitted, EventFeed
+from node.inbox import Event, Inbox, carry_out
 from node.logic import NodeLogic
 from node.signatures import verdicts
 from p2p.network import (
@@ -49,12 +33,9 @@ from p2p.network import (
     PeerId,
     RequestReceived,
 )
-from p2p.wire import EvidenceMessage, batch_codec
+from p2p.wire import EvidenceMessage
 from state.encoding import encode
 from state.types import Height
-
-Event = Callable[[int], list[Action]]
-"""Something for the core, given the time in ms."""
 
 MAX_URGENT: Final = 4096
 """Events of consensus that wait at most; then peers are not read."""
@@ -126,11 +107,12 @@ class Driver:
         self._workers = workers
         self._limiter = trio.CapacityLimiter(max(workers, 1))
         self._answering = trio.CapacityLimiter(MAX_ANSWERS)
-        self._urgent: deque[Event] = deque()
-        self._slow: deque[Event] = deque()
+        self._asleep = trio.lowlevel.ParkingLot()
+        self._inbox = Inbox(core, verifier, self._asleep.unpark)
+        self._jobs: list[Callable[[], Awaitable[None]]] = []
+        """What the actions of the present event leave to tasks of their own."""
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = count()
-        self._asleep = trio.lowlevel.ParkingLot()
         self._room = trio.lowlevel.ParkingLot()
         self._reports: dict[int, tuple[trio.Event, list[SubmitResult]]] = {}
 
@@ -138,7 +120,7 @@ class Driver:
 
     async def submit(self, raws: Sequence[bytes]) -> tuple[SubmitResult, ...]:
         """Return what became of each transaction, in order."""
-        if len(self._slow) >= MAX_SUBMITTED_SLICES:
+        if len(self._inbox.slow) >= MAX_SUBMITTED_SLICES:
             refused = Refused(Reason.MEMPOOL_FULL, "the node is busy with other transactions; try again in a moment")
             return (refused,) * len(raws)
         done: list[tuple[trio.Event, list[SubmitResult]]] = []
@@ -146,25 +128,24 @@ class Driver:
             ticket = next(self._order) + 1
             self._reports[ticket] = (trio.Event(), [])
             done.append(self._reports[ticket])
-            self._post_slow(partial(self._core.transactions, raws[start : start + SLICE], PeerId(b""), ticket))
+            self._inbox.submitted(raws[start : start + SLICE], ticket)
         for event, _ in done:
             await event.wait()
         return tuple(result for _, results in done for result in results)
 
     def accuse(self, evidence: Evidence) -> None:
         """Hand evidence to the core as if a peer had told it; nobody is let go of if it proves nothing."""
-        self._post(partial(self._core.consensus_frame, PeerId(b""), encode(EvidenceMessage(evidence))))
+        self._inbox.post(partial(self._core.consensus_frame, PeerId(b""), encode(EvidenceMessage(evidence))))
 
     async def hear_transactions(self, raws: Sequence[bytes]) -> None:
         """Hand over transactions that gossip brought, waiting for room."""
-        while len(self._slow) >= MAX_SLICES:
+        while len(self._inbox.slow) >= MAX_SLICES:
             await self._room.park()
-        for start in range(0, len(raws), SLICE):
-            self._post_slow(partial(self._core.transactions, raws[start : start + SLICE], GOSSIP, 0))
+        self._inbox.transactions(raws, GOSSIP)
 
     def hear_block(self, height: Height) -> None:
         """Gossip says that a node has the block of this height."""
-        self._post(partial(self._core.announced, height))
+        self._inbox.post(partial(self._core.announced, height))
 
     # ---- the loop
 
@@ -176,8 +157,8 @@ class Driver:
         """
         async with trio.open_nursery() as nursery:
             self._carry_out(self._core.start(wall_clock()), nursery)
-            nursery.start_soon(self._read, self._network.consensus_events, self._urgent, MAX_URGENT, nursery)
-            nursery.start_soon(self._read, self._network.bulk_events, self._slow, MAX_SLICES, nursery)
+            nursery.start_soon(self._read, self._network.consensus_events, self._inbox.urgent, MAX_URGENT, nursery)
+            nursery.start_soon(self._read, self._network.bulk_events, self._inbox.slow, MAX_SLICES, nursery)
             task_status.started()
             while True:
                 await self._wait()
@@ -185,7 +166,7 @@ class Driver:
 
     async def _wait(self) -> None:
         """Give other tasks a turn, and sleep if there is nothing to do."""
-        if self._urgent or self._slow:
+        if self._inbox.urgent or self._inbox.slow:
             await trio.lowlevel.checkpoint()
             return
         wake_at = self._timers[0][0] if self._timers else float("inf")
@@ -194,81 +175,88 @@ class Driver:
 
     def _turn(self, nursery: trio.Nursery) -> None:
         """Handle what is urgent, then at most one slice."""
-        time_now = trio.current_time()
+        time_now, inbox = trio.current_time(), self._inbox
         while self._timers and self._timers[0][0] <= time_now:
-            self._urgent.append(partial(self._core.timer_over, heappop(self._timers)[2]))
+            inbox.timer_over(heappop(self._timers)[2])
         for _ in range(URGENT_RUN):
-            if not self._urgent:
+            if not inbox.urgent:
                 break
-            self._carry_out(self._urgent.popleft()(wall_clock()), nursery)
-        if self._slow and not self._urgent:
-            self._carry_out(self._slow.popleft()(wall_clock()), nursery)
+            self._handle(inbox.urgent.popleft(), nursery)
+        if inbox.slow and not inbox.urgent:
+            self._handle(inbox.slow.popleft(), nursery)
         self._room.unpark_all()
 
-    def _post(self, event: Event) -> None:
-        self._urgent.append(event)
-        self._asleep.unpark()
-
-    def _post_slow(self, event: Event) -> None:
-        self._slow.append(event)
-        self._asleep.unpark()
-
-    # ---- actions
+    def _handle(self, event: Event, nursery: trio.Nursery) -> None:
+        self._carry_out(event(wall_clock()), nursery)
 
     def _carry_out(self, actions: list[Action], nursery: trio.Nursery) -> None:
         for action in actions:
-            match action:
-                case Send(peer_id, channel, payload):
-                    self._network.send(peer_id, channel, payload)
-                case SendAll(channel, payload, heard):
-                    self._network.broadcast(channel, payload, heard=heard)
-                case Accuse(evidence, consensus_key):
-                    self._network.accuse(evidence, consensus_key)
-                case StartTimer(timer, delay):
-                    heappush(self._timers, (trio.current_time() + delay / 1000, next(self._order), timer))
-                case Sign(task, message):
-                    nursery.start_soon(self._sign, task, message)
-                case Verify():
-                    self._verify(action, nursery)
-                case Ask():
-                    nursery.start_soon(self._ask, action)
-                case Report(ticket, results):
-                    event, kept = self._reports.pop(ticket)
-                    kept.extend(results)
-                    event.set()
-                case Disconnect(peer_id, reason, detail):
-                    self._network.disconnect(peer_id, reason, detail)
-                case Publish(event):
-                    self._feed.publish(event)
-                case Halt(refused):
-                    raise refused
+            carry_out(action, self)
+        while self._jobs:
+            nursery.start_soon(self._jobs.pop(0))
+
+    # ---- actions: `node.inbox.Hands`
+
+    def send(self, peer_id: PeerId, channel: Channel, payload: bytes) -> None:
+        """See `Hands`."""
+        self._network.send(peer_id, channel, payload)
+
+    def send_all(self, channel: Channel, payload: bytes, heard: bool) -> None:
+        """See `Hands`."""
+        self._network.broadcast(channel, payload, heard=heard)
+
+    def spread(self, evidence: Evidence, consensus_key: bytes) -> None:
+        """See `Hands`."""
+        self._network.accuse(evidence, consensus_key)
+
+    def start_timer(self, timer: Timer, delay: int) -> None:
+        """See `Hands`."""
+        heappush(self._timers, (trio.current_time() + delay / 1000, next(self._order), timer))
+
+    def sign(self, task: SignVote | SignProposal, message: bytes) -> None:
+        """See `Hands`."""
+        self._jobs.append(partial(self._sign, task, message))
+
+    def verify(self, action: Verify) -> None:
+        """See `Hands`."""
+        if self._workers or action.has_proofs or action.beside:
+            self._jobs.append(partial(self._verify_on_thread, action))
+        else:
+            self._inbox.verify(action)
+
+    def ask(self, action: Ask) -> None:
+        """See `Hands`."""
+        self._jobs.append(partial(self._ask, action))
+
+    def report(self, ticket: int, results: tuple[SubmitResult, ...]) -> None:
+        """See `Hands`."""
+        event, kept = self._reports.pop(ticket)
+        kept.extend(results)
+        event.set()
+
+    def let_go(self, peer_id: PeerId, reason: Reason, detail: str) -> None:
+        """See `Hands`."""
+        self._network.disconnect(peer_id, reason, detail)
+
+    def publish(self, event: BlockCommitted) -> None:
+        """See `Hands`."""
+        self._feed.publish(event)
 
     async def _sign(self, task: SignVote | SignProposal, message: bytes) -> None:
-        signature = await trio.to_thread.run_sync(self._signer.sign, message)
-        self._post(partial(self._core.signed, task, signature))
-
-    def _verify(self, action: Verify, nursery: trio.Nursery) -> None:
-        if self._workers or action.has_proofs or action.beside:
-            nursery.start_soon(self._verify_on_thread, action)
-        else:
-            # its own turn, before the slices behind it: what is urgent goes between
-            self._slow.appendleft(partial(self._verify_here, action))
-
-    def _verify_here(self, action: Verify, now: int) -> list[Action]:
-        return self._core.verified(action.ticket, verdicts(self._verifier, action.checks), now)
+        self._inbox.signed(task, await trio.to_thread.run_sync(self._signer.sign, message))
 
     async def _verify_on_thread(self, action: Verify) -> None:
         found = await trio.to_thread.run_sync(verdicts, self._verifier, action.checks, limiter=self._limiter)
-        self._post(partial(self._core.verified, action.ticket, found))
+        self._inbox.post(partial(self._core.verified, action.ticket, found))
 
     async def _ask(self, action: Ask) -> None:
         end: Refused | None = None
         try:
             async for frame in self._network.request(action.peer_id, action.payload, ANSWER_TIMEOUT):
-                self._post(partial(self._core.answer_frame, action.ticket, action.peer_id, frame))
+                self._inbox.answer_frame(action.ticket, action.peer_id, frame)
         except Refused as refused:
             end = refused
-        self._post(partial(self._core.answer_over, action.ticket, action.peer_id, end))
+        self._inbox.answer_over(action.ticket, action.peer_id, end)
 
     # ---- the network's events
 
@@ -279,26 +267,15 @@ class Driver:
         async for event in events:
             match event:
                 case PeerConnected(peer_id):
-                    self._post(partial(self._core.peer_connected, peer_id))
+                    self._inbox.connected(peer_id)
                 case PeerDisconnected(peer_id):
-                    self._post(partial(self._core.peer_disconnected, peer_id))
-                case FrameReceived(peer_id, Channel.CONSENSUS, payload):
-                    self._post(partial(self._core.consensus_frame, peer_id, payload))
-                case FrameReceived(peer_id, _, payload):
-                    self._take_batch(peer_id, payload)
+                    self._inbox.disconnected(peer_id)
+                case FrameReceived(peer_id, channel, payload):
+                    self._inbox.frame(peer_id, channel, payload)
                 case RequestReceived():
                     nursery.start_soon(self._answer, event)
             while len(lane) >= most:
                 await self._room.park()
-
-    def _take_batch(self, peer_id: PeerId, payload: bytes) -> None:
-        try:
-            raws = batch_codec.decode(payload).transactions
-        except Refused as refused:
-            self._post(partial(self._core.misbehaved, peer_id, refused))
-            return
-        for start in range(0, len(raws), SLICE):
-            self._post_slow(partial(self._core.transactions, raws[start : start + SLICE], peer_id, 0))
 
     async def _answer(self, request: RequestReceived) -> None:
         core, reply = self._core, request.reply
@@ -313,4 +290,4 @@ class Driver:
                 raise
             await reply.refuse(refused.reason, refused.detail)
             if refused.reason.permanent:
-                self._post(partial(self._core.misbehaved, request.peer_id, refused))
+                self._inbox.misbehaved(request.peer_id, refused)

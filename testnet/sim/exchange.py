@@ -111,7 +111,7 @@ class Exchange:
             return
         self._over = True
         self._asker.forget(self)
-        process.post(lambda now: process.node.answer_over(action.ticket, action.peer_id, refused, now))
+        process.inbox.answer_over(action.ticket, action.peer_id, refused)
 
     # ---- on the way there
 
@@ -151,7 +151,7 @@ class Exchange:
         if self._over or not process.alive:
             return
         self._wait()
-        process.post(lambda now: process.node.answer_frame(action.ticket, action.peer_id, frame, now))
+        process.inbox.answer_frame(action.ticket, action.peer_id, frame)
 
     def _wait(self) -> None:
         self._progress += 1

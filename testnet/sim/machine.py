@@ -178,7 +178,7 @@ class Machine:
         process.cost = self.cost
         self._running.append(process)
         self._around.watcher.booted(self)
-        process.post(process.node.start)
+        process.begin()
 
     def _files(self) -> Files:
         disk = self.disk
@@ -249,7 +249,7 @@ class Machine:
         self._peers[other] = connection
         name = peer_name(other)
         for process in self._running:
-            process.post(partial(process.node.peer_connected, name))
+            process.inbox.connected(name)
 
     def disconnected(self, other: int) -> None:
         """The connection with a machine is gone."""
@@ -258,7 +258,7 @@ class Machine:
             exchange.end(Refused(Reason.CONNECTION_LOST, "the peer is gone"))
         name = peer_name(other)
         for process in self._running:
-            process.post(partial(process.node.peer_disconnected, name))
+            process.inbox.disconnected(name)
 
     def connection_with(self, other: int) -> int:
         """Return the number of the connection with a machine; 0 for none."""
@@ -302,7 +302,7 @@ class Machine:
     def arrived(self, sender: int, connection: int, channel: Channel, payload: bytes) -> None:
         """Take a frame, if the connection on which it was sent is still there."""
         if self._peers.get(sender) == connection and self._running:
-            self._running[0].frame(peer_name(sender), channel, payload)
+            self._running[0].inbox.frame(peer_name(sender), channel, payload)
 
     # ---- requests
 

@@ -1,45 +1,26 @@
 """One life of a node process: the core, its inbox, its timers, and the peers that it is connected with.
 
-This is `node/driver.py` on a simulated clock: the same two lanes, and every action of the core carried out the same
-way. What the process holds in memory ends with it; its disk and its key stay with the machine.
+What `node/driver.py` is with trio: the same inbox and the same actions (`node/inbox.py`) on a simulated clock. What the
+process holds in memory ends with it; its disk and its key stay with the machine.
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 from typing import Final, Protocol
 
 from consensus.effects import Signer, SignProposal, SignVote, Verifier
+from consensus.types import Evidence
 from crypto.errors import Reason, Refused
-from node.actions import (
-    Accuse,
-    Action,
-    Ask,
-    Disconnect,
-    Halt,
-    Publish,
-    Report,
-    Send,
-    SendAll,
-    Sign,
-    StartTimer,
-    SubmitResult,
-    Timer,
-    Verify,
-)
-from node.admission import SLICE
+from node.actions import Action, Ask, SubmitResult, Timer, Verify
 from node.core import Core
 from node.events import BlockCommitted
+from node.inbox import Event, Inbox, carry_out
 from node.logic import NodeLogic
-from node.signatures import verdicts
 from p2p.network import Channel, PeerId
-from p2p.wire import batch_codec
 from testnet.sim.agenda import MS, Agenda
 from testnet.sim.disk import PowerLoss
 
-Event = Callable[[int], list[Action]]
-"""Something for the core, given the time in ms."""
 SIGNING: Final = 12 * MS
 """What a Falcon signature takes."""
 
@@ -91,7 +72,7 @@ class Process:
         outside: the machine.
 
     Attributes:
-        node: the core, or what is wrapped around it.
+        inbox: what waits for the core.
         chain: the core's.
         mempool: the core's.
         alive: false after it ended.
@@ -104,7 +85,7 @@ class Process:
     def __init__(
         self, node: NodeLogic, core: Core, keys: tuple[Signer, Verifier], agenda: Agenda, outside: Outside
     ) -> None:
-        self.node = node
+        self.inbox = Inbox(node, keys[1], self._work)
         self.chain = core.chain
         self.mempool = core.mempool
         self.alive = True
@@ -113,11 +94,10 @@ class Process:
         self.fuse: int | None = None
         self.results: dict[int, tuple[SubmitResult, ...]] = {}
         self._engine = core.agreement.engine
-        self._signer, self._verifier = keys
+        self._node = node
+        self._signer = keys[0]
         self._agenda = agenda
         self._outside = outside
-        self._urgent: deque[Event] = deque()
-        self._slow: deque[Event] = deque()
         self._busy = False
         self._tickets = count(1)
 
@@ -128,21 +108,14 @@ class Process:
 
     # ---- the inbox
 
-    def post(self, event: Event) -> None:
-        """Let the core handle an event as soon as it can."""
-        self._urgent.append(event)
-        self._work()
-
-    def post_slow(self, event: Event) -> None:
-        """Let the core handle an event when nothing urgent waits."""
-        self._slow.append(event)
-        self._work()
+    def begin(self) -> None:
+        """Let the core start."""
+        self.inbox.post(self._node.start)
 
     def end(self) -> None:
         """End the process at once: nothing of it happens any more."""
         self.alive = False
-        self._urgent.clear()
-        self._slow.clear()
+        self.inbox.end()
 
     def resume(self) -> None:
         """Go on after a pause, with everything that came in meanwhile."""
@@ -154,8 +127,11 @@ class Process:
         if self._busy or self.paused:
             return
         self._busy = True
-        while self.alive and not self.paused and (self._urgent or self._slow):
-            self._run((self._urgent or self._slow).popleft())
+        while self.alive and not self.paused:
+            event = self.inbox.take()
+            if event is None:
+                break
+            self._run(event)
             if self.cost and self.alive:
                 self._agenda.after(self.cost, self._free)
                 return
@@ -172,7 +148,7 @@ class Process:
             for action in event(self._outside.now_ms()):
                 if self.fuse is not None:
                     self._burn()
-                self._carry_out(action)
+                carry_out(action, self)
         except (Exception, PowerLoss, Killed) as error:
             self._outside.ended(error)
 
@@ -181,93 +157,83 @@ class Process:
             raise Killed
         self.fuse -= 1
 
-    # ---- actions
+    # ---- actions: `node.inbox.Hands`
 
-    def _carry_out(self, action: Action) -> None:
-        match action:
-            case Send(peer_id, channel, payload):
-                self._outside.send(peer_id, channel, payload)
-            case SendAll(channel, payload):
-                self._outside.broadcast(channel, payload)
-            case StartTimer(timer, delay):
-                self._later(delay * MS, partial(self._timer_over, timer))
-            case Sign(task, message):
-                self._later(SIGNING + self.cost, partial(self._sign, task, message))
-            case Verify():
-                self._slow.appendleft(partial(self._verify, action))
-            case Ask():
-                self._outside.ask(action)
-            case Report(ticket, results):
-                self.results[ticket] = results
-            case Disconnect(peer_id, reason, detail):
-                self._outside.let_go(peer_id, reason, detail)
-            case Publish(event):
-                self._outside.publish(event)
-            case Accuse():
-                pass  # nobody gossips here
-            case Halt(refused):
-                raise refused
+    def send(self, peer_id: PeerId, channel: Channel, payload: bytes) -> None:
+        """See `Hands`."""
+        self._outside.send(peer_id, channel, payload)
 
-    def _later(self, delay: int, event: Event) -> None:
-        self._agenda.after(delay, partial(self._due, event))
+    def send_all(self, channel: Channel, payload: bytes, heard: bool) -> None:
+        """See `Hands`. Nobody gossips here, so everybody gets everything."""
+        self._outside.broadcast(channel, payload)
 
-    def _due(self, event: Event) -> None:
+    def spread(self, evidence: Evidence, consensus_key: bytes) -> None:
+        """See `Hands`. Nobody gossips here."""
+
+    def start_timer(self, timer: Timer, delay: int) -> None:
+        """See `Hands`."""
+        self._later(delay * MS, partial(self.inbox.timer_over, timer))
+
+    def sign(self, task: SignVote | SignProposal, message: bytes) -> None:
+        """See `Hands`."""
+        self._later(SIGNING + self.cost, partial(self._sign, task, message))
+
+    def verify(self, action: Verify) -> None:
+        """See `Hands`."""
+        self.inbox.verify(action)
+
+    def ask(self, action: Ask) -> None:
+        """See `Hands`."""
+        self._outside.ask(action)
+
+    def report(self, ticket: int, results: tuple[SubmitResult, ...]) -> None:
+        """See `Hands`."""
+        self.results[ticket] = results
+
+    def let_go(self, peer_id: PeerId, reason: Reason, detail: str) -> None:
+        """See `Hands`."""
+        self._outside.let_go(peer_id, reason, detail)
+
+    def publish(self, event: BlockCommitted) -> None:
+        """See `Hands`."""
+        self._outside.publish(event)
+
+    def _later(self, delay: int, happen: Callable[[], None]) -> None:
+        self._agenda.after(delay, partial(self._due, happen))
+
+    def _due(self, happen: Callable[[], None]) -> None:
         if self.alive:
-            self.post(event)
+            happen()
 
-    def _timer_over(self, timer: Timer, now: int) -> list[Action]:
-        return self.node.timer_over(timer, now)
-
-    def _sign(self, task: SignVote | SignProposal, message: bytes, now: int) -> list[Action]:
-        return self.node.signed(task, self._signer.sign(message), now)
-
-    def _verify(self, action: Verify, now: int) -> list[Action]:
-        return self.node.verified(action.ticket, verdicts(self._verifier, action.checks), now)
+    def _sign(self, task: SignVote | SignProposal, message: bytes) -> None:
+        """Sign when the core comes to it: a machine that is paused signs later."""
+        self.inbox.post(lambda now: self._node.signed(task, self._signer.sign(message), now))
 
     # ---- what comes in
 
     def submit(self, raws: Sequence[bytes]) -> int:
         """Take transactions from somebody on this machine; return the ticket under which `results` has the outcome."""
         ticket = next(self._tickets)
-        self.post_slow(lambda now: self.node.transactions(raws, PeerId(b""), ticket, now))
+        self.inbox.submitted(raws, ticket)
         return ticket
-
-    def frame(self, peer_id: PeerId, channel: Channel, payload: bytes) -> None:
-        """Take a frame from a peer."""
-        if channel is Channel.CONSENSUS:
-            self.post(lambda now: self.node.consensus_frame(peer_id, payload, now))
-            return
-        try:
-            raws = batch_codec.decode(payload).transactions
-        except Refused as refused:
-            self.post(partial(self._misbehaved, peer_id, refused))
-            return
-        for start in range(0, len(raws), SLICE):
-            self.post_slow(partial(self._slice, peer_id, raws[start : start + SLICE]))
-
-    def _slice(self, peer_id: PeerId, raws: Sequence[bytes], now: int) -> list[Action]:
-        return self.node.transactions(raws, peer_id, 0, now)
-
-    def _misbehaved(self, peer_id: PeerId, refused: Refused, now: int) -> list[Action]:
-        return self.node.misbehaved(peer_id, refused, now)
 
     def request(
         self, peer_id: PeerId, payload: bytes, reply: Callable[[bytes], None], end: Callable[[Refused | None], None]
     ) -> None:
         """Answer a peer's request, with every frame of the answer and its end."""
-        self.post(partial(self._answer, peer_id, payload, reply, end))
+        self.inbox.post(partial(self._answer, peer_id, payload, reply, end))
 
     def _answer(
         self, peer_id: PeerId, payload: bytes, reply: Callable[[bytes], None], end: Callable[[Refused | None], None],
         now: int,
     ) -> list[Action]:
         try:
-            for frame in self.node.answers(payload, "simulated", 1):
+            for frame in self._node.answers(payload, "simulated", 1):
                 reply(frame)
         except Refused as refused:
             if refused.reason is Reason.CORRUPT_DATABASE:
                 raise
             end(refused)
-            return self.node.misbehaved(peer_id, refused, now) if refused.reason.permanent else []
+            return self._node.misbehaved(peer_id, refused, now) if refused.reason.permanent else []
         end(None)
         return []
