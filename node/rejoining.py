@@ -11,8 +11,9 @@ import trio
 
 from consensus.signing import SchemeVerifier
 from consensus.types import Tip
-from crypto.errors import Reason
+from crypto.errors import Reason, Refused
 from crypto.keys import SecretKey
+from node.chain import Chain
 from node.config import NodeConfig
 from node.core import Core
 from node.driver import wall_clock
@@ -143,11 +144,13 @@ async def watch(party: Party, core: Core, network: Network, board: Board) -> Hei
         The height of a chain that waits in `chain.new`, ahead of the node's: stop it, and let them change places.
 
     Raises:
-        Refused: as `Joiner.join`.
+        Refused: as `Joiner.join`; BAD_HEADER if the chain does not hold the block that the operator trusts.
     """
     before = Height(-1)
     while True:
         await trio.sleep(LOOK_EVERY)
+        if party.root is not None:
+            check_named(party.root, core.chain)
         far, before = _distance(core, before), core.chain.height
         if not far:
             continue
@@ -167,6 +170,27 @@ async def watch(party: Party, core: Core, network: Network, board: Board) -> Hei
                          "the trust period; ask somebody you trust for a recent height and hash, and start with "
                          "--trust-height and --trust-hash", height=core.chain.height)
         await trio.sleep(AGAIN)
+
+
+def check_named(root: HeaderRoot, chain: Chain) -> None:
+    """Hold the block that the operator trusts against a chain that came by blocks.
+
+    Raises:
+        Refused: BAD_HEADER if the chain has another block there.
+    """
+    if root.height > chain.height:
+        return
+    try:
+        found = chain.header(root.height).block_id
+    except Refused as refused:
+        if refused.reason is not Reason.NOT_AVAILABLE:
+            raise
+        return  # below the snapshot that the chain began with, which was proven from this very block
+    if found != root.block_id:
+        raise Refused(
+            Reason.BAD_HEADER, f"block {root.height} has the id {found.hex()} on this home's chain, not the trusted "
+            "one: either the height and hash that you were given are wrong, or its peers are on another chain",
+        )
 
 
 def _distance(core: Core, before: Height) -> int:

@@ -17,7 +17,7 @@ from node.joining import Joiner
 from node.light.roots import GenesisRoot, HeaderRoot
 from node.node import NodeKeys, RunningNode, open_node
 from node.progress import Board
-from node.rejoining import Joining, Party, join_first, prepare
+from node.rejoining import Joining, Party, check_named, join_first, prepare
 from node.restore import swap
 from node.snapshots import snapshots_in
 from node.snapshotting import schedule_of
@@ -281,6 +281,22 @@ async def test_a_fork_is_reported_to_the_peers_and_stops_the_node(lab: Lab, monk
         assert found.reason is Reason.FORKED
         assert where(lab.home(JOINER), lab)[0] == 0  # and nothing was taken over
         await until(lambda: nodes[0].core.agreement.pool.known == 1)  # who signed both is accused
+
+
+async def test_blocks_that_do_not_hold_the_trusted_one_stop_the_node(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.rejoining.LOOK_EVERY", 0.1)
+    async with lab.node(0) as first:
+        await pay_until(lab, first, 4)
+        good, wrong = root_at(first, 3), HeaderRoot(Height(3), BlockId(bytes(32)))
+        check_named(good, first.core.chain)
+        check_named(HeaderRoot(Height(9), BlockId(bytes(32))), first.core.chain)  # not there yet
+        keys = NodeKeys(lab.node_keys[JOINER], None)
+        with pytest.RaisesGroup(Refused, allow_unwrapped=True, flatten_subgroups=True) as caught:
+            async with open_node(lab.home(JOINER), lab.config(JOINER), lab.genesis, keys, joining=Joining(wrong)):
+                await trio.sleep(20)
+        assert [one.reason for one in leaves(caught.value)] == [Reason.BAD_HEADER]
 
 
 def leaves(error: BaseException) -> list[Refused]:
