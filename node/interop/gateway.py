@@ -26,8 +26,8 @@ from p2p.interop.limits import Limits
 from state.types import BlockId, ChainId, Height
 
 OPEN: Final = frozenset({
-    "genesis", "params", "block", "body", "header", "headers", "commit", "light_block", "validators", "transaction", "receipt",
-    "account", "balance", "allowance", "locks", "asset", "output", "proof", "query",
+    "genesis", "params", "block", "body", "header", "headers", "commit", "light_block", "validators", "transaction",
+    "receipt", "account", "balance", "allowance", "locks", "asset", "output", "proof", "query",
 })
 """Methods of the API that may be asked: they read the chain, and a proof of what they say can be had."""
 MEMORY: Final = 1 << 30
