@@ -9,16 +9,16 @@ from typing import Final, NamedTuple
 
 from apps.exempt import exemption, needs_where
 from apps.gas import intrinsic_gas
-from apps.hidden import ProofTask, task_of
+from apps.prooftask import ProofTask
 from apps.registry import MESSAGES
+from apps.script import check_spend
 from apps.token.messages import Withdraw
-from apps.transfer import check_transfer
 from apps.validity import View, check_common, check_fee_funds, check_where, resolve_keys, stateless_check
 from crypto.errors import Reason, Refused
 from state.changes import Reader
 from state.encoding import Codec
 from state.ledger import nonce, output
-from state.transaction import Call, Decoded, OutPoint, Transfer
+from state.transaction import Call, Decoded, OutPoint
 from state.types import Address
 
 WITHDRAW: Final = "token/withdraw"
@@ -67,11 +67,11 @@ def check_for_admission(decoded: Decoded, view: View, pending_fees: int = 0) -> 
     expected = 0
     coins: tuple[OutPoint, ...] = ()
     proofs: ProofTask | None = None
-    if isinstance(payload, Transfer):
-        spending = check_transfer(payload, decoded, view)
-        payers = {found.output.owner for found in spending.spent}
-        proofs = task_of(decoded, spending.movement)
-    elif isinstance(payload, Call):
+    if not isinstance(payload, Call):
+        spending = check_spend(payload, decoded, keys, view)
+        payers = spending.owners
+        proofs = spending.proofs(decoded.wtxid)
+    else:
         expected = nonce(view.reader, payload.sender)
         if payload.nonce < expected:
             raise Refused(Reason.NONCE_TOO_LOW, f"nonce {payload.nonce} was used, the next is {expected}")

@@ -13,21 +13,22 @@ from apps.chain.records import fee_pool, params, set_fee_pool
 from apps.chain.upgrade import version_at
 from apps.exempt import Exemption, exemption, needs_where
 from apps.gas import BLOCK_ROOM, intrinsic_gas
-from apps.hidden import ProofCheck, ProofTask, proofs_hold, task_of
 from apps.module import BlockDraft, Context, GasMeter
 from apps.proofs.load import retarget
 from apps.proofs.records import demands, use_free
+from apps.prooftask import ProofCheck, ProofTask, proofs_hold
 from apps.receipts import receipts_root
 from apps.registry import MESSAGES, MODULES
+from apps.script import check_spend
 from apps.supply import check_changes
-from apps.transfer import Spending, apply_transfer, check_transfer
+from apps.transfer import Spending, apply_spend
 from apps.validity import SignatureCheck, View, check_call, check_common, check_where, resolve_keys, stateless_check
 from crypto.errors import Reason, Refused
 from state.changes import Overlay, Reader
 from state.ledger import debit, register_key, set_nonce
 from state.receipt import BlockResult, Event, Receipt
 from state.records import KEY
-from state.transaction import Call, Decoded, Transfer, decode_transaction
+from state.transaction import Call, Decoded, decode_transaction
 from state.types import NATIVE, Address
 
 MAX_DETAIL = 512
@@ -72,7 +73,7 @@ class _Checked(NamedTuple):
     @property
     def proofs(self) -> ProofTask | None:
         """The proofs that it stands on, not verified yet."""
-        return None if self.spending is None else task_of(self.decoded, self.spending.movement)
+        return None if self.spending is None else self.spending.proofs(self.decoded.wtxid)
 
 
 class _Outcome(NamedTuple):
@@ -116,12 +117,12 @@ class _Execution:
         payload = decoded.body.payload
         spending: Spending | None = None
         payers: set[Address] = set()
-        if isinstance(payload, Transfer):
-            spending = check_transfer(payload, decoded, self.view)
-            payers = {found.output.owner for found in spending.spent}
-        elif isinstance(payload, Call):
+        if isinstance(payload, Call):
             check_call(payload, decoded.body.fee, self.state)
             payers = {payload.sender}
+        else:
+            spending = check_spend(payload, decoded, keys, self.view)
+            payers = spending.owners
         if exempt is None and needs_where(decoded):
             check_where(payers, decoded.body.sponsor, self.view)
         if not self.is_verified(decoded, keys):
@@ -142,9 +143,9 @@ class _Execution:
         decoded, keys, gas_wanted, spending, exempt = checked
         body = decoded.body
         self._register_keys(decoded, keys)
-        if isinstance(body.payload, Transfer) and spending is not None:
-            events = tuple(apply_transfer(body.payload, decoded, spending, self.state))
-            touched = {found.output.owner for found in spending.spent}
+        if not isinstance(body.payload, Call) and spending is not None:
+            events = tuple(apply_spend(body.payload, decoded, spending, self.state))
+            touched = spending.owners
             self.turned = self.turned or bool(spending.movement.flows)
             touched.update([output.owner for output in body.payload.outputs])
             outcome = _Outcome(gas_wanted, events, touched, "", "")
@@ -155,7 +156,7 @@ class _Execution:
             set_nonce(self.state, body.payload.sender, body.payload.nonce + 1)
             outcome = run_call(self.state, self.draft, body.payload, decoded, keys)
         else:
-            raise TypeError("scripts do not pass the stateless check")
+            raise TypeError("what spends outputs was checked first")
         self.bytes += len(decoded.raw)
         self.gas += gas_wanted
         self.fees += body.fee

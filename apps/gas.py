@@ -1,9 +1,9 @@
 """What work costs. One unit of gas stands for about a microsecond of one node's CPU, rounded up to be safe, with
 a premium on what stays in the state for ever.
 
-A transfer uses exactly its intrinsic gas. A call uses its intrinsic gas plus that of its messages, up to the gas that
-its sender wanted. The fee is paid for the gas wanted, not for the gas used: so that a block's worst case is known
-before it runs.
+A transfer uses exactly its intrinsic gas. A call uses its intrinsic gas plus that of its messages, a script that of its
+program, up to the gas that its sender wanted. The fee is paid for the gas wanted, not for the gas used: so that a
+block's worst case is known before it runs.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,8 @@ from typing import Final
 
 from crypto.confidential import padded
 from crypto.schemes import Scheme, signature_count
-from state.transaction import Call, HiddenCoin, Payload, Transfer
+from state.transaction import Call, Payload, Spend, Transfer, held
+from state.zkvm.machine import Ran
 
 TRANSACTION: Final = 100
 """Decoding, hashing, anchor, nonce, receipt."""
@@ -29,6 +30,14 @@ RANGE_PROOF: Final = 2_000
 """Each range proof, whatever it is over."""
 COMMITMENT: Final = 4_000
 """Each new hidden coin, rounded up to a power of two: more than libsodium takes in a batch, twice the kernel alone."""
+PROGRAM_PROOF: Final = 5_000
+"""Each proof of a program's constraint system, whatever its size."""
+MULTIPLIER: Final = 100
+"""Each multiplier of a program, rounded up to a power of two: five times the kernel alone, half of libsodium."""
+COMMITTED: Final = 200
+"""Each commitment that a program reads."""
+WORK: Final = 1
+"""Each unit of a program's other work (`state.zkvm.machine`)."""
 RECORD: Final = 100
 """Each record that a message reads and writes."""
 BLOCK_ROOM: Final = TRANSACTION
@@ -56,17 +65,25 @@ def intrinsic_gas(payload: Payload, size: int, keys: Sequence[bytes], excesses: 
         Refused: BAD_KEY.
     """
     gas = TRANSACTION + BYTE * size + signatures_gas(keys)
-    if isinstance(payload, Transfer):
+    if not isinstance(payload, Call):
         return gas + INPUT * len(payload.inputs) + OUTPUT * len(payload.outputs) + proofs_gas(payload, excesses)
     return gas
 
 
-def proofs_gas(transfer: Transfer, excesses: int) -> int:
-    """Return the gas of verifying a transfer's proofs, with so many signatures under excesses."""
-    made = sum(isinstance(output, HiddenCoin) for output in transfer.outputs)
+def proofs_gas(spend: Spend, excesses: int) -> int:
+    """Return the gas of verifying the proofs of hidden amounts, with so many signatures under excesses."""
+    made = sum(held(output) is not None for output in spend.outputs)
     return EXCESS * excesses + (RANGE_PROOF + COMMITMENT * padded(made) if made else 0)
+
+
+def program_gas(ran: Ran) -> int:
+    """Return the gas of running a program and of verifying the proof that it ran."""
+    gas = WORK * ran.work + COMMITTED * len(ran.system.commitments)
+    if not ran.needs_proof:
+        return gas
+    return gas + PROGRAM_PROOF + MULTIPLIER * padded(max(ran.system.multipliers, 1))
 
 
 def gas_wanted(payload: Payload, size: int, keys: Sequence[bytes], excesses: int = 0) -> int:
     """Return the gas that the fee is charged for. Raises Refused(BAD_KEY)."""
-    return payload.gas_wanted if isinstance(payload, Call) else intrinsic_gas(payload, size, keys, excesses)
+    return intrinsic_gas(payload, size, keys, excesses) if isinstance(payload, Transfer) else payload.gas_wanted

@@ -1,27 +1,30 @@
-"""Transfers: outputs spent and outputs made. Everything is checked before anything is written.
+"""Transactions that spend outputs and make outputs. Everything is checked before anything is written.
 
 - Coin: its owner spends it. For each asset the coins spent equal the coins made; of the native token the coins spent
   exceed the coins made by exactly the fee. Coins of an asset for which their owner is frozen stay where they are;
   coins may be *sent* to a frozen account.
 - HiddenCoin: as Coin, but only proofs show that its amounts balance (`apps/hidden.py`).
-- Memo and State: their owner spends them within their time bounds if their script is NO_SCRIPT. With a script they
-  can be made, and wait for the transactions that run scripts.
+- Memo and State: within their time bounds their owner spends them if their script is NO_SCRIPT, else who runs one of
+  the script's programs does (`apps/script.py`). The amounts that they hold balance with those of hidden coins.
 - State: one with nonce 0 begins. One with a higher nonce succeeds a State that the same transaction spends, of the
   same script and owner and with that nonce less one; each State spent has at most one successor.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from apps.hidden import Movement, movement, turn
+from apps.prooftask import ProofTask
 from apps.validity import View, check_signers
 from crypto.errors import Reason, Refused
 from state.changes import Overlay, Reader
 from state.ledger import is_frozen
 from state.receipt import Event
 from state.records import asset_text, decode_output, encode_output, output_key
-from state.transaction import NO_SCRIPT, Coin, Decoded, HiddenCoin, Memo, OutPoint, Output, State, Transfer
-from state.types import Address, Height
+from state.transaction import NO_SCRIPT, Coin, Decoded, HiddenCoin, Memo, OutPoint, Output, Spend, State, Transfer
+from state.types import Address, WtxId
+from state.zkvm.proving import ProgramClaim
 
 
 class SpentOutput(NamedTuple):
@@ -33,16 +36,33 @@ class SpentOutput(NamedTuple):
 
 
 class Spending(NamedTuple):
-    """A transfer that may come next: what it spends, and what it moves."""
+    """A transaction that may come next.
+
+    Attributes:
+        spent: what it spends.
+        movement: what it moves, and what is left to prove of that.
+        program: what is left to prove of the program that it runs.
+    """
 
     spent: list[SpentOutput]
     movement: Movement
+    program: ProgramClaim | None = None
+
+    @property
+    def owners(self) -> set[Address]:
+        """Who owned what is spent."""
+        return {found.output.owner for found in self.spent}
+
+    def proofs(self, wtxid: WtxId) -> ProofTask | None:
+        """Return what is to be verified of the transaction of this name, or None if it stands on no proof."""
+        claim = self.movement.claim
+        return None if claim is None and self.program is None else ProofTask(wtxid, claim, self.program)
 
 
-def find_inputs(transfer: Transfer, reader: Reader) -> list[SpentOutput]:
-    """Return the outputs that a transfer spends. Raises Refused(OUTPUT_NOT_FOUND)."""
+def find_inputs(spend: Spend, reader: Reader) -> list[SpentOutput]:
+    """Return the outputs that a transaction spends. Raises Refused(OUTPUT_NOT_FOUND)."""
     found = []
-    for outpoint in transfer.inputs:
+    for outpoint in spend.inputs:
         key = output_key(outpoint.txid, outpoint.index)
         value = reader.get(key)
         if value is None:
@@ -65,31 +85,30 @@ def check_transfer(transfer: Transfer, decoded: Decoded, view: View) -> Spending
     check_signers(sorted({found.output.owner for found in spent}), decoded)
     outputs = [found.output for found in spent]
     for output in outputs:
-        if isinstance(output, Coin | HiddenCoin):
-            if output.asset and is_frozen(view.reader, output.owner, output.asset):
-                raise Refused(Reason.FROZEN, f"{output.owner.hex()} is frozen for {asset_text(output.asset)}")
-        else:
-            check_bounds(output, view.height)
+        if isinstance(output, Memo | State) and output.script != NO_SCRIPT:
+            raise Refused(Reason.OUTPUT_TYPE_NOT_ALLOWED, "a transfer cannot spend an output that a script guards")
+        check_spendable(output, view)
     moved = movement(transfer, decoded, outputs, view.reader)
     check_states(outputs, transfer.outputs)
     return Spending(spent, moved)
 
 
-def check_bounds(output: Memo | State, height: Height) -> None:
-    """Check that an output may be spent by its owner now.
+def check_spendable(output: Output, view: View) -> None:
+    """Check that an output may be spent now, whoever does.
 
     Raises:
-        Refused: OUTPUT_TYPE_NOT_ALLOWED, TOO_EARLY, TOO_LATE.
+        Refused: FROZEN, TOO_EARLY, TOO_LATE.
     """
-    if output.script != NO_SCRIPT:
-        raise Refused(Reason.OUTPUT_TYPE_NOT_ALLOWED, "a transfer cannot spend an output that a script guards")
-    if height < output.not_before:
-        raise Refused(Reason.TOO_EARLY, f"spendable from height {output.not_before}, this is {height}")
-    if height > output.not_after:
-        raise Refused(Reason.TOO_LATE, f"spendable until height {output.not_after}, this is {height}")
+    if output.asset and is_frozen(view.reader, output.owner, output.asset):
+        raise Refused(Reason.FROZEN, f"{output.owner.hex()} is frozen for {asset_text(output.asset)}")
+    if isinstance(output, Memo | State):
+        if view.height < output.not_before:
+            raise Refused(Reason.TOO_EARLY, f"spendable from height {output.not_before}, this is {view.height}")
+        if view.height > output.not_after:
+            raise Refused(Reason.TOO_LATE, f"spendable until height {output.not_after}, this is {view.height}")
 
 
-def check_states(spent: list[Output], made: tuple[Output, ...]) -> None:
+def check_states(spent: Sequence[Output], made: Sequence[Output]) -> None:
     """Check that every new State begins, or follows a spent one. Raises Refused(BAD_STATE_NONCE)."""
     open_places: Counter[tuple[bytes, Address, int]] = Counter(
         (output.script, output.owner, output.nonce + 1) for output in spent if isinstance(output, State)
@@ -102,15 +121,15 @@ def check_states(spent: list[Output], made: tuple[Output, ...]) -> None:
             open_places[place] -= 1
 
 
-def apply_transfer(transfer: Transfer, decoded: Decoded, spending: Spending, state: Overlay) -> list[Event]:
-    """Write what `check_transfer` allowed; return its events: first what is spent, then what is made."""
+def apply_spend(spend: Spend, decoded: Decoded, spending: Spending, state: Overlay) -> list[Event]:
+    """Write what was checked; return its events: first what is spent, then what is made."""
     events = []
     turn(spending.movement.flows, state)
     for key, outpoint, output in spending.spent:
         state.delete(key)
         events.append(spent_event(outpoint, output))
     txid = decoded.txid
-    for index, output in enumerate(transfer.outputs):
+    for index, output in enumerate(spend.outputs):
         state.create(output_key(txid, index), encode_output(output))
         events.append(made_event(index, output))
     return events

@@ -101,7 +101,7 @@ def stateless_check(decoded: Decoded, chain_id: ChainId, params: ChainParams, ve
     """Check everything that needs no account, no output and no height.
 
     Raises:
-        Refused: WRONG_VERSION, WRONG_CHAIN, SCRIPT_NOT_SUPPORTED, SURPLUS_SIGNATURE, MISSING_SIGNATURE,
+        Refused: WRONG_VERSION, WRONG_CHAIN, SURPLUS_SIGNATURE, MISSING_SIGNATURE,
             TOO_LARGE, DUPLICATE_INPUT, AMOUNT_OUT_OF_RANGE, UNKNOWN_ASSET, BAD_ARGUMENT; MISSING_PROOF,
             SURPLUS_PROOF or MALFORMED for proofs.
     """
@@ -111,21 +111,22 @@ def stateless_check(decoded: Decoded, chain_id: ChainId, params: ChainParams, ve
     if body.chain_id != chain_id:
         raise Refused(Reason.WRONG_CHAIN, f"the transaction is for the chain {body.chain_id.hex()}")
     payload = body.payload
-    if isinstance(payload, Script):
-        raise Refused(Reason.SCRIPT_NOT_SUPPORTED, "script transactions do not exist yet")
     witnesses = decoded.transaction.witnesses
     if len(witnesses) > 1 and any(one.signer >= next_one.signer for one, next_one in pairwise(witnesses)):
         raise Refused(Reason.SURPLUS_SIGNATURE, "the witnesses are not in rising order of signer")
     if len(body.sponsor) not in (0, HASH_SIZE):
         raise Refused(Reason.BAD_ADDRESS, f"a sponsor's address has {HASH_SIZE} bytes")
-    if isinstance(payload, Transfer):
+    if not isinstance(payload, Call):
         if len(set(payload.inputs)) != len(payload.inputs):
             raise Refused(Reason.DUPLICATE_INPUT, "an output is spent twice")
         for output in payload.outputs:
             check_output_form(output)
-        check_proof_form(decoded)
+        if isinstance(payload, Script):
+            check_script_form(payload, body.expiry)
     else:
         check_signers((payload.sender,), decoded)
+    check_proof_form(decoded)
+    if not isinstance(payload, Transfer):
         if payload.gas_wanted > params.max_block_gas:
             raise Refused(Reason.TOO_LARGE, f"gas wanted {payload.gas_wanted}, a block has {params.max_block_gas}")
         check_proof_form(decoded)
@@ -145,8 +146,18 @@ def check_output_form(output: Output) -> None:
         check_asset_form(output.asset)
         if output.commitment == IDENTITY:
             raise Refused(Reason.BAD_POINT, "a commitment is the identity")
-    elif output.not_before > output.not_after:
-        raise Refused(Reason.BAD_ARGUMENT, "the time bounds of an output are in the wrong order")
+    else:
+        check_asset_form(output.asset)
+        if output.not_before > output.not_after:
+            raise Refused(Reason.BAD_ARGUMENT, "the time bounds of an output are in the wrong order")
+
+
+def check_script_form(script: Script, expiry: Height) -> None:
+    """Check a script transaction by itself. Raises Refused(BAD_ARGUMENT, SURPLUS_SIGNATURE)."""
+    if script.not_before > expiry:
+        raise Refused(Reason.BAD_ARGUMENT, f"not before height {script.not_before}, and expired after {expiry}")
+    if any(one >= next_one for one, next_one in pairwise(script.signers)):
+        raise Refused(Reason.SURPLUS_SIGNATURE, "the further signers are not in rising order")
 
 
 def check_asset_form(asset: bytes) -> None:

@@ -17,6 +17,7 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from crypto import sigma
+from crypto.batch import Fault, find_faults
 from crypto.errors import Reason, Refused
 from crypto.group import available, load
 from crypto.pedersen import Pedersen
@@ -69,13 +70,6 @@ class Opening(NamedTuple):
 
     amount: int
     blinding: int
-
-
-class Fault(NamedTuple):
-    """A claim that does not hold, by its place in the batch, and why."""
-
-    place: int
-    refused: Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,23 +188,15 @@ class ConfidentialProofs:
         self.ranges.verify_batch([one for part in parts for one in part.ranges], entropy)
 
     def faults(self, claims: Sequence[Claim], entropy: bytes) -> tuple[Fault, ...]:
-        """Return which of the claims do not hold, and why: halves are verified again until single ones remain."""
-        if not claims:
-            return ()
-        if len(claims) == 1:
-            try:
-                self.verify(claims[0], entropy)
-            except Refused as refused:
-                return (Fault(0, refused),)
-            return ()
-        try:
-            self.verify_batch(claims, entropy)
-        except Refused:
-            half = len(claims) // 2
-            later = self.faults(claims[half:], entropy)
-            moved = tuple(Fault(half + fault.place, fault.refused) for fault in later)
-            return self.faults(claims[:half], entropy) + moved
-        return ()
+        """Return which of the claims do not hold, and why; `entropy` as in `verify_batch`."""
+
+        def verify(some: Sequence[Claim]) -> None:
+            if len(some) == 1:
+                self.verify(some[0], entropy)
+            else:
+                self.verify_batch(some, entropy)
+
+        return find_faults(claims, verify)
 
     def _parts(self, claim: Claim) -> _Parts:
         """Count first, decode then: what is wrong in form costs no product."""

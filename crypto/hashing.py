@@ -55,6 +55,7 @@ class Label(Enum):
     BATCH_WEIGHTS = b"nexus/batch-weights/1"  # entropy, transcripts -> a verifier's random weights
     CONSTRAINTS = b"nexus/constraints/1"  # counts and constraints of a system -> what its proof is bound to
     ALGEBRAIC_HASH = b"nexus/algebraic-hash/1"  # nothing -> the round constants of `crypto.algebraic`
+    SCRIPT_HASH = b"nexus/script-hash/1"  # data -> what the ZkVM's `hash` gives
     NOTE_COPY = b"nexus/note-copy/1"  # outgoing view key, what the note is for -> key of the sender's copy
     VIEW_KEY = b"nexus/view-key/1"  # a wallet's viewing seed, direction -> secret of a view key
     TEXT_CHECKSUM = b"nexus/text-checksum/1"  # prefix and content of a view key or an invoice -> its checksum

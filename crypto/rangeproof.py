@@ -242,26 +242,6 @@ class RangeProofs:
         return Equation(value, -e_blinding - weight * t_x_blinding, left, right, scalars, points)
 
 
-def failing(proofs: RangeProofs, claims: Sequence[RangeClaim], entropy: bytes) -> tuple[int, ...]:
-    """Return the places of the claims that do not hold: halves are verified again until single ones remain.
-
-    Args:
-        proofs: the verifier.
-        claims: with transcripts that are not used up.
-        entropy: as in `RangeProofs.verify_batch`.
-    """
-    fresh = [claim._replace(transcript=claim.transcript.fork()) for claim in claims]
-    try:
-        proofs.verify_batch(fresh, entropy)
-    except Refused:
-        if len(claims) == 1:
-            return (0,)
-        half = len(claims) // 2
-        later = failing(proofs, claims[half:], entropy)
-        return failing(proofs, claims[:half], entropy) + tuple(half + place for place in later)
-    return ()
-
-
 def _challenge_bits(transcript: FiatShamir, a: bytes, s: bytes) -> tuple[int, int]:
     append_point(transcript, b"A", a)
     append_point(transcript, b"S", s)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from apps.hidden import ProofTask
+from apps.prooftask import ProofTask
 from consensus.effects import SignProposal, SignVote, Timeout
 from consensus.types import Evidence
 from crypto.errors import Reason, Refused

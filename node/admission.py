@@ -12,7 +12,7 @@ from typing import Final
 
 from apps.admission import Admission as Admitted
 from apps.admission import check_for_admission
-from apps.hidden import ProofTask
+from apps.prooftask import ProofTask
 from apps.validity import View
 from crypto.errors import Reason, Refused
 from node.actions import Check, SubmitResult
@@ -34,9 +34,10 @@ OWN_KEPT: Final = 8192
 """Submitted transactions after which those that are no longer pending are forgotten."""
 FORM_FAULTS: Final = frozenset({
     Reason.MALFORMED, Reason.NOT_CANONICAL, Reason.TOO_LARGE, Reason.WRONG_CHAIN,
-    Reason.SCRIPT_NOT_SUPPORTED, Reason.DUPLICATE_INPUT, Reason.SURPLUS_SIGNATURE, Reason.AMOUNT_OUT_OF_RANGE,
+    Reason.DUPLICATE_INPUT, Reason.SURPLUS_SIGNATURE, Reason.AMOUNT_OUT_OF_RANGE,
     Reason.BAD_POINT, Reason.BAD_SCALAR, Reason.BAD_RANGE_PROOF, Reason.BAD_EXCESS, Reason.MISSING_PROOF,
-    Reason.SURPLUS_PROOF,
+    Reason.SURPLUS_PROOF, Reason.BAD_PROGRAM, Reason.PROGRAM_TOO_COSTLY, Reason.WRONG_SCRIPT, Reason.SCRIPT_FAILED,
+    Reason.UNPROVEN,
 })
 """Reasons that lie in the bytes alone; those of coins spent count among them, which outpoints name by their hash. Every
 other verdict may be another one after the next block, on another node too: bytes are remembered as refused, and peers

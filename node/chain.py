@@ -10,8 +10,8 @@ from apps.chain.tip import genesis_tip, tip_after
 from apps.chain.upgrade import scheduled
 from apps.execution import Selection, execute_block, select_transactions
 from apps.genesis import init_genesis
-from apps.hidden import ProofCheck, proofs_hold
 from apps.module import draft_after, draft_of
+from apps.prooftask import ProofCheck, proofs_hold
 from apps.slashing.rules import check_accused
 from apps.validity import SignatureCheck, View, view_after
 from consensus.block import make_header

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from crypto.errors import Reason, Refused
-from state.transaction import Call, Decoded, OutPoint, Transfer
+from state.transaction import Call, Decoded, OutPoint
 from state.types import Address, Height, TxId, WtxId
 
 REPLACEMENT_PERCENT: Final = 110
@@ -61,7 +61,7 @@ class Entry(NamedTuple):
     def spends(self) -> tuple[OutPoint, ...]:
         """Outputs that this takes: a transfer's inputs, or what a call withdraws."""
         payload = self.decoded.body.payload
-        return payload.inputs if isinstance(payload, Transfer) else self.withdrawn
+        return self.withdrawn if isinstance(payload, Call) else payload.inputs
 
     @property
     def fee(self) -> int:
@@ -222,7 +222,7 @@ class Mempool:
             other = self._spent.get(spent)
             if other is None:
                 continue
-            if other not in found and not (isinstance(payload, Transfer) and self._is_transfer(other)):
+            if other not in found and (isinstance(payload, Call) or self._is_call(other)):
                 # a call that is replaced from outside would leave a gap in its account's nonces
                 raise Refused(Reason.CONFLICT, "a pending transaction takes the same coin")
             found[other] = None
@@ -231,8 +231,8 @@ class Mempool:
             found[same_duty] = None
         return [self._entries[wtxid] for wtxid in found]
 
-    def _is_transfer(self, wtxid: WtxId) -> bool:
-        return isinstance(self._entries[wtxid].decoded.body.payload, Transfer)
+    def _is_call(self, wtxid: WtxId) -> bool:
+        return isinstance(self._entries[wtxid].decoded.body.payload, Call)
 
     def _check_replacement(self, entry: Entry, replaced: list[Entry]) -> None:
         needed = max(1, -(-sum(old.fee for old in replaced) * REPLACEMENT_PERCENT // 100))
@@ -351,13 +351,13 @@ class Mempool:
             if same_body is not None:
                 removed.append(self._take(same_body, Reason.ALREADY_COMMITTED))
             payload = decoded.body.payload
-            if isinstance(payload, Transfer):
-                for spent in payload.inputs:
-                    other = self._spent.get(spent)
-                    if other is not None and self._is_transfer(other):  # a call stays: it fails, and the next can run
-                        removed.append(self._take(other, Reason.OUTPUT_NOT_FOUND))
-            elif isinstance(payload, Call):
+            if isinstance(payload, Call):
                 removed += self._nonce_used(payload)
+                continue
+            for spent in payload.inputs:
+                other = self._spent.get(spent)
+                if other is not None and not self._is_call(other):  # a call stays: it fails, and the next can run
+                    removed.append(self._take(other, Reason.OUTPUT_NOT_FOUND))
         for expiry in [expiry for expiry in self._expiries if expiry <= height]:
             removed += [self._take(wtxid, Reason.EXPIRED) for wtxid in tuple(self._expiries[expiry])]
         return tuple(removed)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Final, Protocol, runtime_checkable
 
-from apps.hidden import ProofTask
+from apps import prooftask
+from apps.prooftask import ProofTask
 from consensus.effects import Verifier
-from crypto.confidential import Fault, default_proofs
+from crypto.batch import Fault
 from crypto.errors import Refused
 from node.actions import Check
 from state.transaction import Decoded, sign_digest
@@ -67,8 +68,8 @@ def verdicts(verifier: Verifier, checks: Sequence[Sequence[Check | ProofTask]]) 
 
 
 def faults_of(tasks: Sequence[ProofTask]) -> tuple[Fault, ...]:
-    """Verify proofs, now, in one batch under weights that nobody could know (`apps.hidden.proofs_hold`)."""
-    return default_proofs().faults([task.claim for task in tasks], secrets.token_bytes(_ENTROPY)) if tasks else ()
+    """Verify proofs, now, in one batch under weights that nobody could know (`apps.prooftask`)."""
+    return prooftask.faults_of(tasks, secrets.token_bytes(_ENTROPY)) if tasks else ()
 
 
 class SignatureCache:
@@ -126,7 +127,7 @@ class SignatureCache:
         return True
 
     def find_faults(self, tasks: Sequence[ProofTask]) -> tuple[Fault, ...]:
-        """Return which proofs do not hold, from memory or by verifying now in one batch (`apps.hidden.ProofCheck`)."""
+        """Return which proofs do not hold, from memory or by verifying now (`apps.prooftask.ProofCheck`)."""
         unknown = [(place, task) for place, task in enumerate(tasks) if task.wtxid not in self._proven]
         faults = tuple(
             Fault(unknown[fault.place][0], fault.refused) for fault in faults_of([task for _, task in unknown])

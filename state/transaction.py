@@ -7,7 +7,7 @@
 Every signature covers H("tx-sign", body), and every proof is bound to it. See docs/protocol.md for the field tables.
 """
 
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 from msgspec import Meta
 
@@ -18,6 +18,7 @@ from state.types import (
     AddressField,
     AmountField,
     AssetField,
+    AssetId,
     ChainIdField,
     Hash32,
     HeightField,
@@ -27,6 +28,8 @@ from state.types import (
     Unsigned,
     WtxId,
 )
+from state.zkvm.instructions import MAX_PROGRAM
+from state.zkvm.scripts import CallProof
 
 MAX_TRANSACTION: Final = 64 * 1024
 MAX_INPUTS: Final = 256
@@ -37,16 +40,23 @@ MAX_DATA: Final = 4096
 """Bytes of free data in a Memo or a State variable list."""
 MAX_HIDDEN: Final = 16
 """Hidden coins that one transaction makes at most: one range proof covers them all."""
+MAX_SCRIPT_PLACES: Final = 64
+"""Inputs, outputs and further signers of a transaction that runs a program, each."""
+MAX_ARGUMENTS: Final = 64
 MAX_EXCESSES: Final = 16
 """Assets with hidden coins in one transaction at most."""
 MAX_RANGE_PROOF: Final = 928
 """Bytes of a range proof over MAX_HIDDEN commitments to 64 bits (`crypto.rangeproof`)."""
+MAX_PROGRAM_PROOF: Final = 1056
+"""Bytes of a proof over `state.zkvm.machine.MAX_MULTIPLIERS` multipliers (`crypto.r1cs`)."""
 EXCESS_SIZE: Final = 64
 """Bytes of a signature under an excess: a point, a scalar."""
 NOTE_SIZE: Final = 1296
 """Bytes of the note of a hidden coin (`crypto.notes`): always as many, so that its length tells nothing."""
 NO_SCRIPT: Final = bytes(32)
 """Script address of an output that the signature of its owner alone spends."""
+NOTHING: Final = bytes(32)
+"""Commitment of a Memo or a State that holds no money: the identity, which opens to 0 without a blinding."""
 
 
 class OutPoint(Record, frozen=True):
@@ -67,10 +77,13 @@ class Coin(Record, frozen=True, tag=1):
 class Memo(Record, frozen=True, tag=2):
     """A programmable message, spendable within its time bounds (heights, inclusive) by its script, or by its owner if
     the script is NO_SCRIPT.
+
+    `commitment` holds an amount of `asset`, as that of a HiddenCoin does, or is NOTHING.
     """
 
     script: Hash32
     owner: AddressField
+    asset: AssetField
     commitment: Hash32
     data: Annotated[bytes, Meta(max_length=MAX_DATA)]
     not_before: HeightField
@@ -80,12 +93,14 @@ class Memo(Record, frozen=True, tag=2):
 class State(Record, frozen=True, tag=3):
     """A contract's state: the first has nonce 0, each successor the nonce of its predecessor plus one.
 
-    It is spent as a Memo is. A successor keeps script and owner; without a successor the contract ends.
+    It is spent as a Memo is, and holds an amount as a Memo does. A successor keeps script and owner; without a
+    successor the contract ends.
     """
 
     nonce: Unsigned
     script: Hash32
     owner: AddressField
+    asset: AssetField
     commitment: Hash32
     variables: Annotated[tuple[Annotated[bytes, Meta(max_length=MAX_DATA)], ...], Meta(max_length=64)]
     not_before: HeightField
@@ -105,6 +120,20 @@ class HiddenCoin(Record, frozen=True, tag=4):
 
 
 Output = Coin | Memo | State | HiddenCoin
+
+
+class Held(NamedTuple):
+    """A hidden amount: which asset, and the commitment that holds it."""
+
+    asset: AssetId
+    commitment: bytes
+
+
+def held(output: Output) -> Held | None:
+    """Return the hidden amount that an output holds; None for a coin in clear, and for a commitment to nothing."""
+    if isinstance(output, Coin) or (not isinstance(output, HiddenCoin) and output.commitment == NOTHING):
+        return None
+    return Held(output.asset, output.commitment)
 
 
 class Transfer(Record, frozen=True, tag=1):
@@ -131,11 +160,25 @@ class Call(Record, frozen=True, tag=2):
 
 
 class Script(Record, frozen=True, tag=3):
-    """A ZkVM program. The kind is reserved: every node refuses it by name until the VM exists."""
+    """Spend inputs, make outputs, as a program allows (`state.zkvm`).
 
-    program: Annotated[bytes, Meta(max_length=MAX_TRANSACTION)]
+    `call` shows that `program` is one of those under the script address of each Memo and State that it spends. `data`
+    are its arguments. `signers` sign besides the owners of the coins spent, in rising order. `not_before` is the first
+    height at which the transaction may be in a block; the body's expiry is the last. `gas_wanted` caps the work.
+    """
+
+    inputs: Annotated[tuple[OutPoint, ...], Meta(min_length=1, max_length=MAX_SCRIPT_PLACES)]
+    outputs: Annotated[tuple[Output, ...], Meta(max_length=MAX_SCRIPT_PLACES)]
+    program: Annotated[bytes, Meta(max_length=MAX_PROGRAM)]
+    call: CallProof
+    data: Annotated[tuple[Annotated[bytes, Meta(max_length=MAX_DATA)], ...], Meta(max_length=MAX_ARGUMENTS)]
+    signers: Annotated[tuple[AddressField, ...], Meta(max_length=MAX_SCRIPT_PLACES)]
+    not_before: HeightField
+    gas_wanted: Unsigned
 
 
+Spend = Transfer | Script
+"""What spends outputs and makes outputs."""
 Payload = Transfer | Call | Script
 
 
@@ -166,17 +209,19 @@ class Witness(Record, frozen=True):
 
 
 class TransferProof(Record, frozen=True, tag=1):
-    """What a transfer with hidden coins shows.
+    """What a transfer with hidden amounts shows; a Script shows the same, and that its program ran.
 
-    `ranges` is one range proof over the commitments of all new hidden coins in order, empty if there are none. Of each
-    asset with hidden coins, spent or made, `excesses` has a signature under its excess, in rising order of asset.
+    `ranges` is one range proof over the commitments of all new outputs that hold a hidden amount, in order, empty if
+    there are none. Of each asset with hidden amounts, spent or made, `excesses` has a signature under its excess, in
+    rising order of asset. `program` is the proof of a program's constraint system, empty if none is left to prove.
     """
 
     ranges: Annotated[bytes, Meta(max_length=MAX_RANGE_PROOF)]
     excesses: Annotated[
         tuple[Annotated[bytes, Meta(min_length=EXCESS_SIZE, max_length=EXCESS_SIZE)], ...],
-        Meta(min_length=1, max_length=MAX_EXCESSES),
+        Meta(max_length=MAX_EXCESSES),
     ]
+    program: Annotated[bytes, Meta(max_length=MAX_PROGRAM_PROOF)] = b""
 
 
 class Transaction(Record, frozen=True):

@@ -19,11 +19,13 @@ from typing import Final, TypeVar
 
 from apps.execution import decode_block, execute_block
 from apps.genesis import init_genesis
-from apps.hidden import ProofTask, movement
+from apps.hidden import movement
 from apps.module import BlockDraft
+from apps.prooftask import ProofTask
 from apps.validity import signatures_hold
 from consensus.types import EMPTY_COMMIT
-from crypto.confidential import Claim, ConfidentialProofs, Fault, Opening, default_proofs, proofs_with
+from crypto.batch import Fault
+from crypto.confidential import Claim, ConfidentialProofs, Opening, default_proofs, proofs_with
 from crypto.errors import Reason, Refused
 from crypto.group import available
 from crypto.keys import SecretKey
@@ -171,7 +173,7 @@ def run_block(bench: Bench, proofs: ConfidentialProofs) -> None:
     )
 
     def find_faults(tasks: Sequence[ProofTask]) -> tuple[Fault, ...]:
-        return proofs.faults([task.claim for task in tasks], secrets.token_bytes(_ENTROPY))
+        return proofs.faults([task.claim for task in tasks if task.claim is not None], secrets.token_bytes(_ENTROPY))
 
     result = execute_block(bench.records, draft, decode_block(bench.raws), signatures_hold, find_faults)
     assert len(result.receipts) == len(bench.raws)

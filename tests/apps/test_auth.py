@@ -169,8 +169,8 @@ def test_no_output_is_spent_unsigned_or_wrongly_signed(kind: str) -> None:
     owner = account(1)
     outputs: dict[str, Output] = {
         "coin": Coin(NATIVE, owner, Amount(FEE)),
-        "memo": Memo(NO_SCRIPT, owner, bytes(32), b"", Height(0), Height(99)),
-        "state": State(0, NO_SCRIPT, owner, bytes(32), (), Height(0), Height(99)),
+        "memo": Memo(NO_SCRIPT, owner, NATIVE, bytes(32), b"", Height(0), Height(99)),
+        "state": State(0, NO_SCRIPT, owner, NATIVE, bytes(32), (), Height(0), Height(99)),
     }
     world = World(more=(outputs["coin"], outputs[kind]))
     inputs = tuple(OutPoint(TxId(CHAIN), place) for place in ((0,) if kind == "coin" else (0, 1)))

@@ -32,8 +32,8 @@ GOLD = asset_id(address("issuer"), "gold")
 @pytest.fixture
 def lived() -> World:
     """A state with something of every kind that the token and auth modules keep."""
-    memo = Memo(NO_SCRIPT, ALICE, bytes(32), b"hi", Height(3), Height(50))
-    gone = State(0, NO_SCRIPT, ALICE, bytes(32), (b"x",), Height(0), Height(2))
+    memo = Memo(NO_SCRIPT, ALICE, NATIVE, bytes(32), b"hi", Height(3), Height(50))
+    gone = State(0, NO_SCRIPT, ALICE, NATIVE, bytes(32), (b"x",), Height(0), Height(2))
     world = World(more=(memo, gone))
     world.does("issuer", Issue("gold", 2, Amount(1000), True, True, True))
     world.does("issuer", deposit(GOLD, ("alice", 30), ("bob", 40)))

@@ -9,11 +9,13 @@ from msgspec.structs import replace
 
 from apps.admission import check_for_admission
 from apps.execution import InvalidTransaction
-from apps.hidden import ProofTask, check_ranges, proofs_hold
+from apps.hidden import check_ranges
+from apps.prooftask import ProofTask, proofs_hold
 from apps.supply import check_changes, supply_differences
 from apps.token.messages import Freeze, Issue, Withdraw
 from apps.validity import view_after
-from crypto.confidential import Fault, Opening, default_proofs
+from crypto.batch import Fault
+from crypto.confidential import Opening, default_proofs
 from crypto.errors import Reason, Refused
 from crypto.ristretto import ENCODING_SIZE, IDENTITY, ORDER, encode_scalar
 from state import ledger
@@ -355,6 +357,7 @@ def test_admission_hands_the_proofs_on(vault: Vault) -> None:
     view = view_after(world.records, world.params, good.body.chain_id, Height(world.height), world.tip)
     admitted = check_for_admission(good, view)
     assert admitted.proofs is not None and admitted.proofs.wtxid == good.wtxid
+    assert admitted.proofs.claim is not None
     assert proofs_hold([admitted.proofs]) == ()
     bad = admitted.proofs._replace(claim=admitted.proofs.claim._replace(context=bytes(32)))
     [fault] = proofs_hold([admitted.proofs, bad])

@@ -223,7 +223,7 @@ def test_withdraw_of_the_same_coin_twice(world: World) -> None:
 
 
 def test_withdraw_takes_coins_alone() -> None:
-    memo = Memo(bytes(32), ALICE, bytes(32), b"hi", Height(0), Height(99))
+    memo = Memo(bytes(32), ALICE, NATIVE, bytes(32), b"hi", Height(0), Height(99))
     world = World(more=(memo,))
     genesis = OutPoint(TxId(CHAIN), 0)
     assert world.fails("alice", Withdraw((genesis,))) is Reason.OUTPUT_TYPE_NOT_ALLOWED

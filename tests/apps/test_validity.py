@@ -19,7 +19,6 @@ from state.transaction import (
     Message,
     OutPoint,
     Output,
-    Script,
     State,
     Witness,
     assemble,
@@ -43,11 +42,11 @@ def coin(owner: str, amount: int, asset: AssetId = NATIVE) -> Coin:
 
 
 def memo(owner: str = "alice", not_before: int = 0, not_after: int = 99, script: bytes = NO_SCRIPT) -> Memo:
-    return Memo(script, address(owner), bytes(32), b"", Height(not_before), Height(not_after))
+    return Memo(script, address(owner), NATIVE, bytes(32), b"", Height(not_before), Height(not_after))
 
 
 def state(nonce: int, owner: str = "alice", script: bytes = NO_SCRIPT) -> State:
-    return State(nonce, script, address(owner), bytes(32), (b"x",), Height(0), Height(99))
+    return State(nonce, script, address(owner), NATIVE, bytes(32), (b"x",), Height(0), Height(99))
 
 
 def refusal_of(world: World, decoded: object) -> Reason:
@@ -62,7 +61,6 @@ def refusal_of(world: World, decoded: object) -> Reason:
 def test_version_chain_and_kind(world: World) -> None:
     assert world.refuses(world.call("alice", pay(), version=2)) is Reason.WRONG_VERSION
     assert world.refuses(world.call("alice", pay(), chain_id=ChainId(bytes(32)))) is Reason.WRONG_CHAIN
-    assert world.refuses(world.sign(Script(b"program"), ["alice"])) is Reason.SCRIPT_NOT_SUPPORTED
 
 
 def test_witnesses_are_in_rising_order_once_each(world: World) -> None:

@@ -10,8 +10,8 @@ import pytest
 from apps.chain.records import validators_at
 from apps.execution import execute_block
 from apps.genesis import init_genesis
-from apps.hidden import ProofCheck, proofs_hold
 from apps.module import BlockDraft
+from apps.prooftask import ProofCheck, proofs_hold
 from apps.supply import supply_differences
 from apps.token.messages import Deposit, NewCoin
 from apps.validity import SignatureCheck

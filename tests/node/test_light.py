@@ -32,7 +32,7 @@ from state.encoding import encode
 from state.genesis import genesis_hash
 from state.records import asset_id, encode_output, output_key
 from state.transaction import Memo, State
-from state.types import Address, Amount, BlockId, Height, TxId
+from state.types import NATIVE, Address, Amount, BlockId, Height, TxId
 from tests.node.lab import Lab
 from tests.node.served import Served, served_node
 
@@ -227,8 +227,8 @@ async def test_allowances_locks_assets_and_coins_are_proven(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("held", [
-    Memo(bytes(32), BOB, b"\x05" * 32, b"hello", Height(3), Height(900)),
-    State(4, b"\x06" * 32, BOB, b"\x05" * 32, (b"x", b"y"), Height(0), Height(900)),
+    Memo(bytes(32), BOB, NATIVE, b"\x05" * 32, b"hello", Height(3), Height(900)),
+    State(4, b"\x06" * 32, BOB, NATIVE, b"\x05" * 32, (b"x", b"y"), Height(0), Height(900)),
 ])  # fmt: skip
 def test_memos_and_states_are_read_from_their_records(held: Memo | State) -> None:
     txid = TxId(b"\x09" * 32)

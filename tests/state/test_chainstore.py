@@ -37,7 +37,7 @@ from state.records import encode_output, output_key
 from state.store import Store, Write
 from state.transaction import NO_SCRIPT, Memo, OutPoint, State
 from state.tree import TreeLimits
-from state.types import Height, TxId
+from state.types import NATIVE, Height, TxId
 from tests.state.chains import COUNTER, GENESIS, OWNERS, START_OUTPUTS, Chain, coin, initial, outpoint
 from tests.state.model import root_of
 
@@ -225,8 +225,8 @@ def test_outputs_of_an_owner_in_pages(store: Store) -> None:
 
 def test_outputs_are_counted_by_type(store: Store) -> None:
     chain = Chain(store)
-    memo = encode_output(Memo(NO_SCRIPT, OWNERS[0], bytes(32), b"", Height(0), Height(9)))
-    contract = encode_output(State(0, NO_SCRIPT, OWNERS[1], bytes(32), (), Height(0), Height(9)))
+    memo = encode_output(Memo(NO_SCRIPT, OWNERS[0], NATIVE, bytes(32), b"", Height(0), Height(9)))
+    contract = encode_output(State(0, NO_SCRIPT, OWNERS[1], NATIVE, bytes(32), (), Height(0), Height(9)))
     block, _ = chain.make(0)
     first, second = output_key(TxId(bytes(32)), 100), output_key(TxId(bytes(32)), 101)
     chain.chain.commit_block(

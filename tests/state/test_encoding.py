@@ -17,6 +17,7 @@ from crypto.errors import Reason, Refused
 from state.encoding import MAX_FRAME, Codec, Record, encode
 from state.receipt import Event, Receipt, receipt_codec
 from state.types import MAX_AMOUNT, MAX_INT
+from state.zkvm.scripts import CallProof
 
 CODECS: list[Codec[Any]] = [
     tx.transaction_codec, tx.body_codec, receipt_codec, Codec(tx.OutPoint), Codec(tx.Coin), Codec(tx.Memo),
@@ -38,9 +39,10 @@ HASHES = st.binary(min_size=32, max_size=32)
 AMOUNTS = st.integers(0, MAX_AMOUNT)
 OUTPOINTS = st.builds(tx.OutPoint, HASHES, st.integers(0, 2**32 - 1))
 COINS = st.builds(tx.Coin, st.sampled_from([b"", b"a" * 32]), HASHES, AMOUNTS)
-MEMOS = st.builds(tx.Memo, HASHES, HASHES, HASHES, st.binary(max_size=300), INTS, INTS)
+ASSETS = st.sampled_from([b"", b"a" * 32])
+MEMOS = st.builds(tx.Memo, HASHES, HASHES, ASSETS, HASHES, st.binary(max_size=300), INTS, INTS)
 STATES = st.builds(
-    tx.State, INTS, HASHES, HASHES, HASHES, st.lists(st.binary(max_size=40), max_size=20).map(tuple), INTS, INTS
+    tx.State, INTS, HASHES, HASHES, ASSETS, HASHES, st.lists(st.binary(max_size=40), max_size=20).map(tuple), INTS, INTS
 )
 TRANSFERS = st.builds(
     tx.Transfer, st.lists(OUTPOINTS, min_size=1, max_size=20).map(tuple),
@@ -48,7 +50,13 @@ TRANSFERS = st.builds(
 )
 MESSAGES = st.builds(tx.Message, st.text(min_size=3, max_size=48), st.binary(max_size=300))
 CALLS = st.builds(tx.Call, HASHES, INTS, INTS, st.lists(MESSAGES, min_size=1, max_size=16).map(tuple))
-SCRIPTS = st.builds(tx.Script, st.binary(max_size=300))
+PATHS = st.lists(HASHES, max_size=16).map(tuple)
+CALL_PROOFS = st.builds(CallProof, st.integers(0, 65535), st.integers(1, 65536), PATHS)
+SCRIPTS = st.builds(
+    tx.Script, st.lists(OUTPOINTS, min_size=1, max_size=9).map(tuple),
+    st.lists(COINS | MEMOS | STATES, max_size=9).map(tuple), st.binary(max_size=300), CALL_PROOFS,
+    st.lists(st.binary(max_size=30), max_size=9).map(tuple), st.lists(HASHES, max_size=4).map(tuple), INTS, INTS,
+)
 BODIES = st.builds(
     tx.Body, st.integers(0, 255), HASHES, HASHES, INTS, INTS, AMOUNTS, TRANSFERS | CALLS | SCRIPTS
 )

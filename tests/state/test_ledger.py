@@ -78,8 +78,8 @@ def test_keys(state: Overlay) -> None:
 
 @pytest.mark.parametrize("output", [
     Coin(GOLD, ALICE, Amount(MAX_AMOUNT)),
-    Memo(bytes(32), ALICE, bytes(32), b"data", Height(1), Height(2)),
-    State(3, bytes(32), ALICE, bytes(32), (b"", b"x"), Height(0), Height(2**63 - 1)),
+    Memo(bytes(32), ALICE, NATIVE, bytes(32), b"data", Height(1), Height(2)),
+    State(3, bytes(32), ALICE, NATIVE, bytes(32), (b"", b"x"), Height(0), Height(2**63 - 1)),
 ])  # fmt: skip
 def test_outputs_come_back(state: Overlay, output: Output) -> None:
     ledger.add_output(state, TX, 2**32 - 1, output)

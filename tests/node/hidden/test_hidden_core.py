@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from apps.hidden import ProofTask
+from apps.prooftask import ProofTask
 from apps.token.messages import Deposit, NewCoin
-from crypto.confidential import ConfidentialProofs, Fault
+from crypto.batch import Fault
+from crypto.confidential import ConfidentialProofs
 from crypto.errors import Reason, Refused
 from node import signatures
 from node.actions import Action, Disconnect

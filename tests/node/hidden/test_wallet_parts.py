@@ -6,7 +6,8 @@ from functools import cache
 import pytest
 from msgspec.structs import replace
 
-from apps.hidden import note_info, proofs_hold
+from apps.hidden import note_info
+from apps.prooftask import proofs_hold
 from apps.validity import signatures_hold
 from crypto.confidential import Opening, default_proofs
 from crypto.errors import Reason, Refused
