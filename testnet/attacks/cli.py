@@ -134,7 +134,7 @@ def gossip_table(rows: Sequence[tuple[GossipRow, bool]]) -> Table:
     table = Table(box=SIMPLE, title="messages that honest nodes published, at honest nodes", title_justify="left")
     for name in ("attack", "delivered", "p50 ms", "p99 ms", "worst node", "of the first", "to the first", "mesh held",
                  "turned away", "holds"):
-        table.add_column(name, justify="left" if name == "attack" else "right")
+        table.add_column(name, justify="left" if name == "attack" else "right", no_wrap=name == "attack")
     for row, held in rows:
         table.add_row(
             row.name, f"{row.delivered:.2%}", f"{row.p50 * 1000:.0f}", f"{row.p99 * 1000:.0f}", f"{row.worst_node:.1%}",
