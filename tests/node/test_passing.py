@@ -156,7 +156,7 @@ class Net:
 )
 def test_everybody_signs_nearly_every_height_in_every_shape(size: int, followers: int, shape: Shape) -> None:
     net = Net(size, shape, followers)
-    net.make_blocks(6)
+    net.make_blocks(12)
     first, synced = net.height + 1, net.synced()
     net.make_blocks(BLOCKS)
     assert max(net.unsigned(first)) <= 1
