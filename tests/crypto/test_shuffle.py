@@ -1,0 +1,254 @@
+"""Shuffles of accounts: true ones are proven, and a prover who cheats in any one way is refused.
+
+A cheat runs the real prover with its check of the witness switched off, so that all but the lie is as it should be.
+"""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crypto import shuffle
+from crypto.elgamal import Account, decrypt, new_account, owns, update
+from crypto.errors import Reason, Refused
+from crypto.group import available, load
+from crypto.ristretto import IDENTITY, ORDER, Group
+from crypto.shuffle import Moves, ShuffleClaim, Shuffles, shuffled
+from crypto.transcript import FiatShamir, Transcript
+
+ENTROPY = b"e" * 32
+SIZES = (2, 3, 9)
+RHO = 2**199 + 3
+
+
+@pytest.fixture(params=available())
+def group(request: pytest.FixtureRequest) -> Group:
+    return load(str(request.param))
+
+
+def begun() -> Transcript:
+    return Transcript(b"test", bytes(32))
+
+
+def reason_of(call: Callable[..., object], *given: object) -> Reason:
+    with pytest.raises(Refused) as caught:
+        call(*given)
+    return caught.value.reason
+
+
+def secret_of(place: int) -> int:
+    return 2**200 + place
+
+
+def base_of(place: int) -> int:
+    return 2**201 + 3 * place
+
+
+def accounts(group: Group, count: int) -> list[Account]:
+    """Return accounts that hold 10, 11, 12 ..."""
+    return [new_account(group, secret_of(n), base_of(n), 10 + n, 2**202 + n) for n in range(count)]
+
+
+def turned(count: int) -> Moves:
+    """Return moves by which each account goes one place up."""
+    return Moves([(place - 1) % count for place in range(count)], RHO, [2**203 + n for n in range(count)])
+
+
+def claim(
+    inputs: Sequence[Account], outputs: Sequence[Account], proof: bytes, transcript: FiatShamir | None = None
+) -> ShuffleClaim:
+    before, after = ([account.encode() for account in side] for side in (inputs, outputs))
+    return ShuffleClaim(transcript or begun(), before, after, proof)
+
+
+def test_true_shuffles(group: Group) -> None:
+    proofs, made = Shuffles(group), []
+    for count in SIZES:
+        inputs, moves = accounts(group, count), turned(count)
+        outputs = shuffled(group, inputs, moves)
+        proof = proofs.prove(begun(), inputs, outputs, moves, ENTROPY)
+        assert len(proof) == proofs.proof_size(count) == 32 * (5 * count + 24)
+        proofs.verify(claim(inputs, outputs, proof), ENTROPY)
+        made.append((inputs, outputs, proof))
+        for place, account in enumerate(outputs):
+            source = moves.sources[place]
+            assert owns(group, secret_of(source), account)
+            held = group.multiply(10 + source, group.base)
+            assert decrypt(group, secret_of(source), account).encode() == held.encode()
+    proofs.verify_batch([claim(*one) for one in made], ENTROPY)
+    proofs.verify_batch([], ENTROPY)
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.permutations(range(5)), st.integers(1, ORDER - 1), st.binary(min_size=32, max_size=32))
+def test_every_order(sources: list[int], rho: int, entropy: bytes) -> None:
+    group = load(available()[0])
+    proofs, inputs, moves = Shuffles(group, 5), accounts(group, 5), Moves(sources, rho, [7, 7, 8, 9, rho])
+    outputs = shuffled(group, inputs, moves)
+    proofs.verify(claim(inputs, outputs, proofs.prove(begun(), inputs, outputs, moves, entropy)), entropy)
+
+
+def test_both_backends_make_the_same_bytes() -> None:
+    made = set()
+    for name in available():
+        group, moves = load(name), turned(3)
+        inputs = accounts(group, 3)
+        made.add(Shuffles(group).prove(begun(), inputs, shuffled(group, inputs, moves), moves, ENTROPY))
+    assert len(made) == 1
+
+
+def test_wrong_witness_is_not_proven(group: Group) -> None:
+    proofs, inputs, moves = Shuffles(group), accounts(group, 3), turned(3)
+    outputs = shuffled(group, inputs, moves)
+    for wrong in (moves._replace(rho=5), moves._replace(sources=[0, 1, 2]), moves._replace(tau=[1, 2, 3])):
+        assert reason_of(proofs.prove, begun(), inputs, outputs, wrong, ENTROPY) is Reason.UNPROVEN
+
+
+@pytest.mark.parametrize(
+    "moves", [Moves([0, 0, 2], 1, [1, 1, 1]), Moves([0, 1], 1, [1, 1]), Moves([1, 2, 3], 1, [1, 1, 1]),
+              Moves([0, 1, 2], 1, [1, 1]), Moves([0, 1, 2], 0, [1, 1, 1]), Moves([0, 1, 2], 1, [1, ORDER, 1])]
+)  # fmt: skip
+def test_no_moves(group: Group, moves: Moves) -> None:
+    with pytest.raises(ValueError):
+        shuffled(group, accounts(group, 3), moves)
+
+
+def test_proof_is_bound_to_its_context(group: Group) -> None:
+    proofs, inputs, moves = Shuffles(group), accounts(group, 3), turned(3)
+    outputs = shuffled(group, inputs, moves)
+    proof = proofs.prove(begun(), inputs, outputs, moves, ENTROPY)
+    for elsewhere in (Transcript(b"test", b"\x01" * 32), Transcript(b"tess", bytes(32))):
+        assert reason_of(proofs.verify, claim(inputs, outputs, proof, elsewhere), ENTROPY) is Reason.UNPROVEN
+    assert reason_of(proofs.verify, claim(outputs, inputs, proof), ENTROPY) is Reason.UNPROVEN
+
+
+def test_one_false_proof_spoils_the_batch(group: Group) -> None:
+    proofs, inputs, moves = Shuffles(group), accounts(group, 3), turned(3)
+    outputs = shuffled(group, inputs, moves)
+    proof = proofs.prove(begun(), inputs, outputs, moves, ENTROPY)
+    true, false = claim(inputs, outputs, proof), claim(inputs, outputs[::-1], proof)
+    assert reason_of(proofs.verify_batch, [true, false], ENTROPY) is Reason.UNPROVEN
+
+
+def test_sizes_are_counted_first(group: Group) -> None:
+    proofs, inputs, moves = Shuffles(group, 4), accounts(group, 3), turned(3)
+    outputs = shuffled(group, inputs, moves)
+    proof = proofs.prove(begun(), inputs, outputs, moves, ENTROPY)
+    true = claim(inputs, outputs, proof)
+    wrong = [
+        (true._replace(proof=proof[:-1]), Reason.MALFORMED),
+        (true._replace(proof=proof + bytes(32)), Reason.MALFORMED),
+        (true._replace(proof=b""), Reason.MALFORMED),
+        (true._replace(outputs=true.outputs[:-1]), Reason.MALFORMED),
+        (true._replace(inputs=true.inputs[:-1]), Reason.MALFORMED),
+        (true._replace(inputs=[*true.inputs[:-1], b"\xff" * 127]), Reason.MALFORMED),
+        (true._replace(inputs=true.inputs[:1], outputs=true.outputs[:1]), Reason.MALFORMED),
+        (true._replace(inputs=[], outputs=[]), Reason.MALFORMED),
+        (true._replace(inputs=[b"\xff"] * 5, outputs=[b"\xff"] * 5), Reason.TOO_LARGE),
+    ]
+    for spoilt, reason in wrong:
+        assert reason_of(proofs.verify, spoilt, ENTROPY) is reason
+    assert reason_of(proofs.prove, begun(), inputs[:1], outputs[:1], turned(1), ENTROPY) is Reason.MALFORMED
+
+
+def test_every_point_and_scalar_is_checked(group: Group) -> None:
+    proofs, inputs, moves = Shuffles(group), accounts(group, 2), turned(2)
+    outputs = shuffled(group, inputs, moves)
+    proof = proofs.prove(begun(), inputs, outputs, moves, ENTROPY)
+    points = 18 * 32
+    for at in range(0, len(proof), 32):
+        scalar = int.from_bytes(proof[at : at + 32], "little")
+        bad = IDENTITY if at < points else (scalar + ORDER).to_bytes(32, "little")
+        given = claim(inputs, outputs, proof[:at] + bad + proof[at + 32 :])
+        assert reason_of(proofs.verify, given, ENTROPY) is (Reason.BAD_POINT if at < points else Reason.BAD_SCALAR)
+    first = inputs[0].encode()
+    for at in range(0, 128, 32):
+        given = claim(inputs, outputs, proof)
+        given = given._replace(inputs=[first[:at] + IDENTITY + first[at + 32 :], *given.inputs[1:]])
+        assert reason_of(proofs.verify, given, ENTROPY) is Reason.BAD_POINT
+    nothing = group.subtract(group.base, group.base)
+    poor = [inputs[0]._replace(d=nothing), inputs[1]]
+    assert reason_of(proofs.prove, begun(), poor, shuffled(group, poor, moves), moves, ENTROPY) is Reason.BAD_POINT
+
+
+EQUATIONS = ("d", "steps", "b", "tau", "s", "rho", "product", "g", "h", "c", "d of accounts")
+"""Of a proof, in the order of their weights."""
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, proofs: Shuffles, given: Callable[[], ShuffleClaim]) -> set[str]:
+    """Return which equations of a proof do not hold; the first is weighed in beside each."""
+    found: set[str] = set()
+    for place, name in enumerate(EQUATIONS):
+        weights = [int(other in (0, place)) for other in range(len(EQUATIONS))]
+        with monkeypatch.context() as patched:
+            patched.setattr(shuffle, "batch_weights", lambda *_, weights=weights: weights)
+            try:
+                proofs.verify(given(), ENTROPY)
+            except Refused:
+                found.add(name)
+    return found
+
+
+def cheat(
+    monkeypatch: pytest.MonkeyPatch, group: Group, inputs: list[Account], outputs: list[Account], moves: Moves
+) -> set[str]:
+    """Return the equations that refuse a prover who believes these moves."""
+    monkeypatch.setattr(shuffle, "check_witness", lambda *_: None)
+    proofs = Shuffles(group)
+    proof = proofs.prove(begun(), inputs, outputs, moves, ENTROPY)
+    assert reason_of(proofs.verify, claim(inputs, outputs, proof), ENTROPY) is Reason.UNPROVEN
+    return failing(monkeypatch, proofs, lambda: claim(inputs, outputs, proof))
+
+
+def test_moved_value(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, moves = accounts(group, 4), turned(4)
+    outputs = shuffled(group, inputs, moves)
+    outputs[0] = outputs[0]._replace(d=group.add(outputs[0].d, group.base))
+    outputs[1] = outputs[1]._replace(d=group.subtract(outputs[1].d, group.base))
+    assert cheat(monkeypatch, group, inputs, outputs, moves) == {"d of accounts"}
+
+
+def test_duplicate_in_the_permutation(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, moves = accounts(group, 4), turned(4)._replace(sources=[0, 1, 1, 3])
+    outputs = [update(group, inputs[source], RHO, moves.tau[place]) for place, source in enumerate(moves.sources)]
+    assert cheat(monkeypatch, group, inputs, outputs, moves) == {"steps", "g", "h", "c", "d of accounts"}
+
+
+def test_account_under_another_rho(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, moves = accounts(group, 4), turned(4)
+    outputs = shuffled(group, inputs, moves)
+    outputs[2] = update(group, inputs[moves.sources[2]], RHO + 1, moves.tau[2])
+    assert cheat(monkeypatch, group, inputs, outputs, moves) == {"g", "h"}
+
+
+def test_swapped_outputs(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, moves = accounts(group, 4), turned(4)
+    outputs = shuffled(group, inputs, moves)
+    outputs[:2] = outputs[1::-1]
+    assert cheat(monkeypatch, group, inputs, outputs, moves) == {"g", "h", "c", "d of accounts"}
+
+
+def test_another_owner(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, moves = accounts(group, 4), turned(4)
+    outputs = shuffled(group, inputs, moves)
+    thief = group.multiply(secret_of(9), outputs[0].g)
+    tau = group.subtract(group.multiply(moves.tau[0], thief), group.multiply(moves.tau[0], outputs[0].h))
+    outputs[0] = outputs[0]._replace(h=thief, d=group.add(outputs[0].d, tau))
+    assert cheat(monkeypatch, group, inputs, outputs, moves) == {"h"}
+
+
+def test_owner_of_two_accounts_cannot_make_up_for_money(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever knows two secrets finds s for which every equation on accounts holds; the product refuses it."""
+    gain, inputs, moves = 1_000_000, accounts(group, 2), Moves([0, 1], RHO, [2**203, 2**204])
+    outputs = shuffled(group, inputs, moves)
+    outputs[0] = outputs[0]._replace(d=group.add(outputs[0].d, group.multiply(gain, group.base)))
+
+    def forged(b: Sequence[int], tau: Sequence[int]) -> list[int]:
+        first = b[0] * gain * pow(RHO * base_of(0) * (secret_of(0) - secret_of(1)), -1, ORDER)
+        second = -first * base_of(0) * pow(base_of(1), -1, ORDER)
+        return [(b[0] * tau[0] + first) % ORDER, (b[1] * tau[1] + second) % ORDER]
+
+    assert cheat(monkeypatch, group, inputs, outputs, moves) == {"d of accounts"}
+    monkeypatch.setattr(shuffle, "products", forged)
+    assert cheat(monkeypatch, group, inputs, outputs, moves) == {"product"}
