@@ -53,6 +53,7 @@ class Label(Enum):
     TRANSCRIPT = b"nexus/transcript/1"  # protocol, context -> state of a proof's transcript
     PROOF_NONCES = b"nexus/proof-nonces/1"  # entropy, transcript, witness -> a prover's secret scalars
     BATCH_WEIGHTS = b"nexus/batch-weights/1"  # entropy, transcripts -> a verifier's random weights
+    KEY_IMAGE = b"nexus/key-image/1"  # key of a ring member -> base of its key image
     CONSTRAINTS = b"nexus/constraints/1"  # counts and constraints of a system -> what its proof is bound to
     ALGEBRAIC_HASH = b"nexus/algebraic-hash/1"  # nothing -> the round constants of `crypto.algebraic`
     SCRIPT_HASH = b"nexus/script-hash/1"  # data -> what the ZkVM's `hash` gives
