@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from crypto import sigma
+from crypto import elgamal, ring, sigma
 from crypto.constraints import ConstraintSystem, Linear, Opening
+from crypto.elgamal import Account, new_account
 from crypto.errors import Reason, Refused
 from crypto.gadgets import in_range
 from crypto.group import available, load
@@ -21,7 +22,9 @@ from crypto.hashing import Label
 from crypto.pedersen import Pedersen, pedersen
 from crypto.r1cs import ConstraintClaim, ConstraintProofs
 from crypto.rangeproof import RangeClaim, RangeProofs
+from crypto.ring import Ring, RingClaim, Spend
 from crypto.ristretto import Group, Point, decode_nonzero, decode_scalar, encode_scalar, hash_to_group
+from crypto.shuffle import Moves, ShuffleClaim, Shuffles, shuffled
 from crypto.transcript import Transcript
 
 MUTANTS = int(os.environ.get("NEXUS_MUTANTS", "200"))
@@ -117,9 +120,62 @@ def same_value(group: Group) -> tuple[Specimen, Verify]:
     return sigma_proof(group, shape, points, [9, 5, 6])
 
 
+def decryption(group: Group) -> tuple[Specimen, Verify]:
+    account = new_account(group, 77, 5, 9, 2**200)
+    return sigma_proof(
+        group, lambda group, given: elgamal.decryption(group, Account(*given), 9), list(account), [77]
+    )
+
+
+def account_update(group: Group) -> tuple[Specimen, Verify]:
+    before = new_account(group, 77, 5, 9, 2**200)
+    points = [*before, *elgamal.update(group, before, 2**201, 2**202)]
+
+    def shape(group: Group, given: list[Point]) -> sigma.Statement:
+        return elgamal.updated(group, Account(*given[:4]), Account(*given[4:]))
+
+    return sigma_proof(group, shape, points, [2**201, 2**202])
+
+
+def account_shuffle(group: Group) -> tuple[Specimen, Verify]:
+    """Three accounts; the statement is the points of all, inputs first."""
+    system, moves = Shuffles(group, 3), Moves([2, 0, 1], 2**201, [2**202, 2**203, 2**204])
+    inputs = [new_account(group, 2**200 + n, 2**199 + 3 * n, n, 2**198 + n) for n in range(3)]
+    outputs = shuffled(group, inputs, moves)
+    proof = pieces(system.prove(Transcript(b"test", bytes(32)), inputs, outputs, moves, ENTROPY))
+
+    def verify(given: Specimen) -> None:
+        accounts = [b"".join(given.statement[at : at + 4]) for at in range(0, len(given.statement), 4)]
+        whole = b"".join((*given.points, *given.scalars))
+        claim = ShuffleClaim(Transcript(b"test", given.context), accounts[:3], accounts[3:], whole)
+        system.verify(claim, ENTROPY)
+
+    return Specimen(pieces(b"".join(one.encode() for one in (*inputs, *outputs))), proof[:18], proof[18:]), verify
+
+
+def ring_signature(group: Group) -> tuple[Specimen, Verify]:
+    """The second of three coins; the statement is their keys, their commitments, the new one, the key image."""
+    bases, secrets = pedersen(group), [2**200 + n for n in range(3)]
+    keys = tuple(ring.public_key(group, secret) for secret in secrets)
+    commitments = tuple(bases.commit(n, 2**201 + n).encode() for n in range(3))
+    coins = Ring(keys, commitments, bases.commit(1, 5).encode(), ring.key_image(group, secrets[1]))
+    spend = Spend(1, secrets[1], 2**201 + 1 - 5)
+    parts = pieces(ring.sign(group, Transcript(b"test", bytes(32)), coins, spend, ENTROPY))
+
+    def verify(given: Specimen) -> None:
+        stated = Ring(given.statement[:3], given.statement[3:6], *given.statement[6:])
+        signature = b"".join((*given.points, *given.scalars))
+        ring.verify(group, RingClaim(Transcript(b"test", given.context), stated, signature))
+
+    return Specimen((*keys, *commitments, coins.commitment, coins.image), parts[:1], parts[1:]), verify
+
+
 CHANGES = ("points", "point", "scalars", "scalar", "statement", "stated", "context", "swap", "mixed", "bit")
 """All but the last keep the proper form."""
-KINDS = (range_proof, constraint_proof, schnorr, equal_logarithm, same_value)
+KINDS = (
+    range_proof, constraint_proof, schnorr, equal_logarithm, same_value,
+    decryption, account_update, account_shuffle, ring_signature,
+)  # fmt: skip
 
 
 def changed(parts: tuple[bytes, ...], at: int, value: bytes) -> tuple[bytes, ...]:
