@@ -1,4 +1,8 @@
-"""What zero-knowledge proofs cost, on each backend: range proofs of 64 bits over 1, 2 and 16 outputs, sigma proofs.
+"""What zero-knowledge proofs cost, on each backend.
+
+Range proofs of 64 bits over 1, 2 and 16 outputs, sigma proofs, a constraint system of 1,024 multipliers (16 ranges of
+64 bits), a shuffle of nine accounts, a ring signature of eleven. Constraint systems and shuffles are also verified in
+a batch; ring signatures cannot be.
 
 Times are CPU seconds, of single operations the best of several. The reference is the crate `bulletproofs`, built and
 timed in the same run (crypto/native/reference; the first time takes a minute): proving beside its proving, verifying
@@ -17,14 +21,19 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
-from crypto import falcon, sigma
+from crypto import falcon, ring, sigma
+from crypto.constraints import ConstraintSystem, Opening
+from crypto.elgamal import new_account
 from crypto.errors import Reason, Refused
 from crypto.falcon_batch import Signed, verify_many
+from crypto.gadgets import in_range
 from crypto.group import NATIVE, available, load
 from crypto.merlin import Merlin
 from crypto.pedersen import pedersen
+from crypto.r1cs import ConstraintClaim, ConstraintProofs
 from crypto.rangeproof import RangeClaim, RangeProof, RangeProofs
 from crypto.ristretto import ENCODING_SIZE, ORDER, Group
+from crypto.shuffle import Moves, ShuffleClaim, Shuffles, shuffled
 from crypto.transcript import FiatShamir, Transcript
 from testnet.measure import Figure, figure, json_lines
 
@@ -34,6 +43,14 @@ TRIES: Final = 5
 PROGRAM: Final = Path(__file__).resolve().parents[2] / "crypto" / "native" / "reference"
 LABEL: Final = b"nexus bench"
 SIGNATURES: Final = 400
+RANGES: Final = 16
+RANGE_BITS: Final = 64
+SYSTEMS: Final = 5
+"""Constraint systems in a batch, at most: one takes as long as twenty range proofs."""
+ACCOUNTS: Final = 9
+MEMBERS: Final = 11
+SYSTEM_BAR: Final = 30.0
+"""Milliseconds in which a constraint system of 1,024 multipliers is to be verified in the kernel."""
 
 Result = TypeVar("Result")
 
@@ -77,6 +94,71 @@ def figures(name: str, known: dict[int, Reference], batch: int) -> Iterator[Figu
         yield figure(f"{what} verify, each of {batch}", 1000 * together / batch, "ms", reference, note)
     alone, together = schnorr_seconds(group, batch)
     yield figure(f"{name} Schnorr verify, each of {batch}", 1e6 * together, "us", 1e6 * alone, "reference: one alone")
+    yield from system_figures(group, min(batch, SYSTEMS))
+    yield from shuffle_figures(group, batch)
+    yield from ring_figures(group)
+
+
+def system_figures(group: Group, batch: int) -> Iterator[Figure]:
+    """Yield what a constraint system of many ranges costs; building it, as a verifier has to, counts in."""
+    multipliers = RANGES * RANGE_BITS
+    proofs = ConstraintProofs(group, multipliers)
+    openings = [Opening(secrets.randbits(RANGE_BITS), secrets.randbelow(ORDER)) for _ in range(RANGES)]
+    commitments = [proofs.pedersen.commit(*opening).encode() for opening in openings]
+
+    def system(proving: bool) -> ConstraintSystem:
+        made = ConstraintSystem(proving=proving)
+        for commitment, opening in zip(commitments, openings, strict=True):
+            in_range(made, made.commit(commitment, opening if proving else None), RANGE_BITS)
+        return made
+
+    def check(times: int) -> None:
+        proofs.verify_batch([ConstraintClaim(fresh(), system(False), proof) for _ in range(times)], entropy())
+
+    what = f"{group.name} R1CS, {multipliers} multipliers"
+    proof, proving = best(lambda: proofs.prove(fresh(), system(True), entropy()), 1)
+    yield figure(f"{what} prove", 1000 * proving, "ms", note=f"{len(proof)} bytes")
+    _, alone = best(partial(check, 1), 3)
+    note = f"the bar in the kernel is {SYSTEM_BAR:.0f} ms"
+    yield figure(f"{what} verify", 1000 * alone, "ms", SYSTEM_BAR if group.name == NATIVE else None, note)
+    _, together = best(partial(check, batch), 1)
+    yield figure(f"{what} verify, each of {batch}", 1000 * together / batch, "ms", 1000 * alone, "reference: one alone")
+
+
+def shuffle_figures(group: Group, batch: int) -> Iterator[Figure]:
+    """Yield what a shuffle of accounts costs, those that go into a transfer."""
+    proofs, order = Shuffles(group, ACCOUNTS), list(range(ACCOUNTS))
+    secrets.SystemRandom().shuffle(order)
+    inputs = [new_account(group, scalar(), scalar(), place, scalar()) for place in range(ACCOUNTS)]
+    moves = Moves(order, scalar(), [scalar() for _ in order])
+    outputs = shuffled(group, inputs, moves)
+    before, after = ([account.encode() for account in side] for side in (inputs, outputs))
+
+    def check(times: int) -> None:
+        proofs.verify_batch([ShuffleClaim(fresh(), before, after, proof) for _ in range(times)], entropy())
+
+    what = f"{group.name} shuffle of {ACCOUNTS}"
+    proof, proving = best(lambda: proofs.prove(fresh(), inputs, outputs, moves, entropy()))
+    yield figure(f"{what} prove", 1000 * proving, "ms", note=f"{len(proof)} bytes")
+    _, alone = best(partial(check, 1))
+    yield figure(f"{what} verify", 1000 * alone, "ms")
+    _, together = best(partial(check, batch), 2)
+    yield figure(f"{what} verify, each of {batch}", 1000 * together / batch, "ms", 1000 * alone, "reference: one alone")
+
+
+def ring_figures(group: Group) -> Iterator[Figure]:
+    """Yield what a ring signature costs."""
+    bases, owners = pedersen(group), [scalar() for _ in range(MEMBERS)]
+    keys = tuple(ring.public_key(group, owner) for owner in owners)
+    commitments = tuple(bases.commit(place, owner).encode() for place, owner in enumerate(owners))
+    place, blinding = secrets.randbelow(MEMBERS), scalar()
+    coins = ring.Ring(keys, commitments, bases.commit(place, blinding).encode(), ring.key_image(group, owners[place]))
+    spend = ring.Spend(place, owners[place], owners[place] - blinding)
+    what = f"{group.name} ring of {MEMBERS}"
+    signature, signing = best(lambda: ring.sign(group, fresh(), coins, spend, entropy()))
+    yield figure(f"{what} sign", 1000 * signing, "ms", note=f"{len(signature)} bytes")
+    _, verifying = best(lambda: ring.verify(group, ring.RingClaim(fresh(), coins, signature)))
+    yield figure(f"{what} verify", 1000 * verifying, "ms")
 
 
 def falcon_figures() -> Iterator[Figure]:
@@ -152,6 +234,11 @@ def verify(proofs: RangeProofs, made: RangeProof, times: int) -> None:
     """Verify a proof so many times in one batch."""
     claims = [RangeClaim(fresh(), made.commitments, made.proof) for _ in range(times)]
     proofs.verify_batch(claims, entropy())
+
+
+def scalar() -> int:
+    """Return a random scalar, not zero."""
+    return 1 + secrets.randbelow(ORDER - 1)
 
 
 def fresh() -> Transcript:
