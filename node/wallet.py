@@ -212,7 +212,7 @@ def draft_call(
     signers = with_sponsor([account], sponsor)
     if gas is None:
         keys = [signer.public_key for signer in signers]
-        intrinsic = intrinsic_gas(payload, _size(point, payload, signers, sponsor), keys)
+        intrinsic = intrinsic_gas(payload, size_of(point, payload, signers, sponsor), keys)
         payload = msgspec.structs.replace(payload, gas_wanted=intrinsic + sum(map(message_gas, messages)))
     least = least_fee(point, payload, signers, sponsor)
     body = body_of(point, payload, least if fee is None else fee, sponsor)
@@ -252,7 +252,7 @@ def least_fee(
     """Return the least fee in unxs that the chain takes for a payload with these accounts' signatures, the sponsor's
     among them, and with proofs of this size.
     """
-    size = _size(point, payload, accounts, sponsor, proofs)
+    size = size_of(point, payload, accounts, sponsor, proofs)
     excesses = sum(len(proof.excesses) for proof in proofs)
     keys = [account.public_key for account in accounts]
     return Amount(gas_wanted(payload, size, keys, excesses) * point.min_gas_price)
@@ -266,7 +266,7 @@ def body_of(point: ChainPoint, payload: Payload, fee: int, sponsor: Account | No
     return Body(point.version, point.chain_id, point.anchor, point.expiry(), 0, Amount(fee), payload, named)
 
 
-def _size(
+def size_of(
     point: ChainPoint, payload: Payload, accounts: Sequence[Account], sponsor: Account | None,
     proofs: tuple[TransferProof, ...] = (),
 ) -> int:

@@ -47,6 +47,14 @@ Randomness = Callable[[int], bytes]
 _ENTROPY: Final = 32
 
 
+class Holding(NamedTuple):
+    """Money in an output: hidden, with what opens its commitment, or clear, with a blinding of zero."""
+
+    asset: AssetId
+    opening: Opening
+    commitment: bytes = b""
+
+
 @dataclass(frozen=True, slots=True)
 class Spendable:
     """A coin of the payer: hidden, with what is in it, or clear, with a blinding of zero and no commitment."""
@@ -132,7 +140,10 @@ def draft_hidden(
     context = sign_digest(encode(body))
     if not made and not any(coin.commitment for coin in chosen):
         return Draft(body, signers)
-    return Draft(body, signers, (_prove(proofs, context, chosen, outputs, made, paid, random),))
+    spent = [Holding(coin.asset, coin.opening, coin.commitment) for coin in chosen]
+    held = [Holding(one.payment.asset, one.opening, one.commitment) for one in made]
+    held += [Holding(one.asset, Opening(one.amount, 0)) for one in outputs if isinstance(one, Coin)]
+    return Draft(body, signers, (prove_movement(context, spent, held, paid, random),))
 
 
 def _check(payments: Sequence[Payment]) -> None:
@@ -214,23 +225,34 @@ def _outputs(
     return (*outputs, *clear)
 
 
-def _prove(
-    proofs: ConfidentialProofs, context: bytes, chosen: Sequence[Spendable], outputs: Sequence[Output],
-    made: Sequence[_Made], fee: int, random: Randomness,
+def prove_movement(
+    context: bytes, spent: Sequence[Holding], made: Sequence[Holding], fee: int, random: Randomness
 ) -> TransferProof:
-    """Return the proofs over a finished body."""
-    hidden = [coin for coin in chosen if coin.commitment]
+    """Return the proofs that what is spent pays for what is made and the fee.
+
+    Args:
+        context: the digest that the owners sign.
+        spent: all inputs that hold money.
+        made: all outputs that hold money, in order.
+        fee: in unxs.
+        random: see `Randomness`.
+
+    Raises:
+        Refused: UNPROVEN if it does not balance.
+    """
+    proofs = default_proofs()
     excesses = []
-    for asset in sorted({coin.asset for coin in hidden} | {one.payment.asset for one in made}):
-        spent = [coin for coin in hidden if coin.asset == asset]
-        new = [one for one in made if one.payment.asset == asset]
-        leaves = sum(one.amount for one in outputs if isinstance(one, Coin) and one.asset == asset)
-        comes = sum(one.opening.amount for one in chosen if not one.commitment and one.asset == asset)
+    for asset in sorted({one.asset for one in (*spent, *made) if one.commitment}):
+        before, after = ([one for one in side if one.asset == asset] for side in (spent, made))
+        comes, leaves = (sum(one.opening.amount for one in side if not one.commitment) for side in (before, after))
         balance = Balance(
-            asset, tuple(one.commitment for one in spent), tuple(one.commitment for one in new),
-            leaves - comes + (fee if asset == NATIVE else 0),
+            asset, _commitments(before), _commitments(after), leaves - comes + (fee if asset == NATIVE else 0)
         )
-        excess = sum(one.opening.blinding for one in spent) - sum(one.opening.blinding for one in new)
+        excess = sum(one.opening.blinding for one in before) - sum(one.opening.blinding for one in after)
         excesses.append(proofs.prove_excess(context, balance, excess, random(_ENTROPY)))
-    ranges = proofs.prove_ranges(context, [one.opening for one in made], random(_ENTROPY))
+    ranges = proofs.prove_ranges(context, [one.opening for one in made if one.commitment], random(_ENTROPY))
     return TransferProof(ranges, tuple(excesses))
+
+
+def _commitments(held: Sequence[Holding]) -> tuple[bytes, ...]:
+    return tuple(one.commitment for one in held if one.commitment)

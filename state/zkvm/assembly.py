@@ -4,7 +4,7 @@
     push 25            a number: as many bytes as it needs, little-endian, for `expr`
     push "escrow"      text, in UTF-8
     push $seller       a parameter, given when the text is compiled
-    dup 2              instructions with a number
+    dup 2              instructions with a number, which may be a $parameter, too
 """
 
 import shlex
@@ -65,6 +65,8 @@ def _instruction(words: list[str], parameters: Mapping[str, bytes]) -> Instructi
         what = {Form.PLAIN: "nothing", Form.NUMBER: "one number", Form.BYTES: "bytes, a number, text or $parameter"}
         raise Refused(Reason.BAD_PROGRAM, f"{name} takes {what[opcode.form]}, not {len(operands)} words")
     if opcode.form is Form.NUMBER:
+        if operands[0].startswith("$"):
+            return Instruction(opcode, int.from_bytes(_bytes(operands[0], parameters), "little"))
         if not operands[0].isdecimal():
             raise Refused(Reason.BAD_PROGRAM, f"{name} takes one number, not {operands[0]!r}")
         return Instruction(opcode, int(operands[0]))

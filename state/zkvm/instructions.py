@@ -17,8 +17,8 @@ MAX_PROGRAM: Final = 8192
 """Bytes of one program."""
 MAX_PUSH: Final = 4096
 """Bytes that one instruction pushes."""
-MAX_RANGE: Final = 64
-"""Bits of a range: as many as an amount has."""
+MAX_RANGE: Final = 128
+"""Bits of a range: as many as the product of two amounts has."""
 _LENGTH_SIZE: Final = 2
 
 
@@ -50,6 +50,7 @@ class Opcode(IntEnum):
     ROLL = 0x04, Form.NUMBER, "x ... -> ... x: the k-th from the top itself"
     SPLIT = 0x05, Form.NUMBER, "data -> rest first: the first k bytes are on top, what follows them below"
     HASH = 0x06, Form.PLAIN, "data -> data: SHA3-256 with a label"
+    JOIN = 0x07, Form.PLAIN, "a b -> ab: both data, one behind the other"
     EXPR = 0x10, Form.PLAIN, "data -> number: 1 to 32 bytes, little-endian, below the order of the group"
     COMMIT = 0x11, Form.PLAIN, "data -> number: what a Pedersen commitment of 32 bytes holds"
     ALLOC = 0x12, Form.PLAIN, "-> number: any, known to the prover alone"

@@ -14,7 +14,7 @@ from crypto.errors import Reason, Refused
 from crypto.hashing import Label, digest
 from crypto.ristretto import ENCODING_SIZE, IDENTITY, ORDER
 from state.transaction import Coin, HiddenCoin, Memo, Output, State
-from state.zkvm.instructions import Instruction, Opcode, decode_program
+from state.zkvm.instructions import MAX_PUSH, Instruction, Opcode, decode_program
 from state.zkvm.sight import Secrets, Sight
 from state.zkvm.values import Bit, Condition, Data, Known, Number, Value, Zero, as_bit, from_bit, when_zero
 
@@ -80,10 +80,10 @@ class _Machine:
         self._stack: list[Value] = [Data(argument) for argument in sight.data]
         self._committed: dict[bytes, Linear] = {}
         self._plain: dict[Opcode, Callable[[], None]] = {
-            Opcode.DROP: self._drop, Opcode.HASH: self._hash, Opcode.EXPR: self._expr, Opcode.COMMIT: self._commit,
-            Opcode.ALLOC: self._alloc, Opcode.NEG: self._neg, Opcode.ADD: self._add, Opcode.MUL: self._mul,
-            Opcode.EQ: self._eq, Opcode.AND: self._and, Opcode.OR: self._or, Opcode.NOT: self._not,
-            Opcode.VERIFY: self._verify, Opcode.SIGNED: self._signed,
+            Opcode.DROP: self._drop, Opcode.HASH: self._hash, Opcode.JOIN: self._join, Opcode.EXPR: self._expr,
+            Opcode.COMMIT: self._commit, Opcode.ALLOC: self._alloc, Opcode.NEG: self._neg, Opcode.ADD: self._add,
+            Opcode.MUL: self._mul, Opcode.EQ: self._eq, Opcode.AND: self._and, Opcode.OR: self._or,
+            Opcode.NOT: self._not, Opcode.VERIFY: self._verify, Opcode.SIGNED: self._signed,
             Opcode.MINTIME: lambda: self._push_constant(sight.mintime),
             Opcode.MAXTIME: lambda: self._push_constant(sight.maxtime),
             Opcode.INPUTS: lambda: self._push_constant(len(sight.inputs)),
@@ -170,6 +170,13 @@ class _Machine:
             raise Refused(Reason.SCRIPT_FAILED, f"the data has {len(content)} bytes, not {size}")
         self._push(Data(content[size:]))
         self._push(Data(content[:size]))
+
+    def _join(self) -> None:
+        behind, front = self._pop(Data).content, self._pop(Data).content
+        if len(front) + len(behind) > MAX_PUSH:
+            raise Refused(Reason.SCRIPT_FAILED, f"data has at most {MAX_PUSH} bytes")
+        self._charge((len(front) + len(behind)) // _PIECE)
+        self._push(Data(front + behind))
 
     def _hash(self) -> None:
         content = self._pop(Data).content
