@@ -354,8 +354,9 @@ class Core:
         self._body_requests.discard(ticket)
         if not self.catch_up.is_ours(ticket):
             return []
+        known = self.catch_up.has_deleted(peer_id)
         self.catch_up.over(ticket, deleted=refused is not None and refused.reason is Reason.NOT_AVAILABLE)
-        if refused is not None:
+        if refused is not None and not known:
             _log.info("no blocks", peer=peer_id, reason=refused.reason.value, detail=refused.detail)
         return self.pursuit.request() + self._resume(now)
 

@@ -196,7 +196,7 @@ def check_named(root: HeaderRoot, chain: Chain) -> None:
 def _distance(core: Core, before: Height) -> int:
     """Return how far ahead a snapshot has to be to help a node that blocks do not help, or 0 if they do."""
     height, plan = core.chain.height, core.catch_up
-    if plan.unserved > height == before and plan.best <= height:
+    if plan.unserved > height == before and plan.served <= height:
         return 1
     is_old = wall_clock() - core.chain.tip.time > FRESH
     if is_old and plan.best - height >= FAR and not 0 < plan.seconds_left < SLOW:

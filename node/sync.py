@@ -71,6 +71,18 @@ class CatchUp:
         return max(self._unserved.values(), default=Height(0))
 
     @property
+    def served(self) -> Height:
+        """The highest committed height of a peer that may have the block we need next; 0 for none.
+
+        Not `best`: who has deleted that block goes on speaking of its height, and is believed until it is asked again.
+        """
+        return max((one for peer_id, one in self._heights.items() if not self.has_deleted(peer_id)), default=Height(0))
+
+    def has_deleted(self, peer_id: PeerId) -> bool:
+        """Tell whether a peer, when it was asked last, had deleted the block that we needed next."""
+        return peer_id in self._unserved
+
+    @property
     def active(self) -> bool:
         """Blocks are on their way."""
         return bool(self._arrived) or any(one.expected <= one.last for one in self._running.values())

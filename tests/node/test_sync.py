@@ -143,3 +143,21 @@ def test_the_time_left_follows_the_pace() -> None:
     assert plan.seconds_left == 8
     plan.advanced(Height(100), 9_000)
     assert plan.seconds_left == 0
+
+
+def test_who_deleted_the_block_that_is_needed_is_no_hope_however_often_it_tells_its_height() -> None:
+    plan = CatchUp()
+    for peer_id in (A, B):
+        plan.note(peer_id, Height(40))
+    asked = ask(plan, 3)
+    for ticket in asked:
+        plan.over(ticket, deleted=True)
+    for peer_id in (A, B):  # they say where they stand twice a second
+        plan.note(peer_id, Height(41))
+    assert (plan.best, plan.served, plan.unserved) == (41, 0, 40) and plan.has_deleted(A)
+    plan.note(C, Height(30))
+    assert plan.served == 30
+    for ticket, (peer_id, request) in ask(plan, 3, 10).items():
+        if peer_id == A:
+            answer(plan, ticket, request.first, request.last)
+    assert plan.served == 41 and not plan.has_deleted(A) and plan.has_deleted(B)
