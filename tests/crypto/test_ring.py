@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from crypto import ring
 from crypto.errors import Reason, Refused
@@ -156,3 +158,12 @@ def test_every_point_and_scalar_is_checked(group: Group) -> None:
         scalar = int.from_bytes(signature[at : at + 32], "little") + ORDER
         wrong = signature[:at] + scalar.to_bytes(32, "little") + signature[at + 32 :]
         assert reason_of(verify, group, RingClaim(begun(), coins, wrong)) is Reason.BAD_SCALAR
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.binary(max_size=33), max_size=4), st.lists(st.binary(max_size=33), max_size=4),
+       st.binary(max_size=33), st.one_of(st.binary(max_size=40), st.binary(min_size=128, max_size=128)))  # fmt: skip
+def test_hostile_bytes_are_refused(keys: list[bytes], commitments: list[bytes], one: bytes, signature: bytes) -> None:
+    stated = Ring(tuple(keys), tuple(commitments), one, one)
+    claim = RingClaim(begun(), stated, signature)
+    assert reason_of(verify, load(available()[0]), claim) is not Reason.INTERNAL

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto import shuffle
+from crypto.batch import find_faults
 from crypto.elgamal import Account, decrypt, new_account, owns, update
 from crypto.errors import Reason, Refused
 from crypto.group import available, load
@@ -127,8 +128,11 @@ def test_one_false_proof_spoils_the_batch(group: Group) -> None:
     proofs, inputs, moves = Shuffles(group), accounts(group, 3), turned(3)
     outputs = shuffled(group, inputs, moves)
     proof = proofs.prove(begun(), inputs, outputs, moves, ENTROPY)
-    true, false = claim(inputs, outputs, proof), claim(inputs, outputs[::-1], proof)
-    assert reason_of(proofs.verify_batch, [true, false], ENTROPY) is Reason.UNPROVEN
+    sides = [outputs, outputs, outputs[::-1], outputs]
+    found = find_faults(
+        sides, lambda some: proofs.verify_batch([claim(inputs, after, proof) for after in some], ENTROPY)
+    )
+    assert [(fault.place, fault.refused.reason) for fault in found] == [(2, Reason.UNPROVEN)]
 
 
 def test_sizes_are_counted_first(group: Group) -> None:
@@ -170,6 +174,14 @@ def test_every_point_and_scalar_is_checked(group: Group) -> None:
     nothing = group.subtract(group.base, group.base)
     poor = [inputs[0]._replace(d=nothing), inputs[1]]
     assert reason_of(proofs.prove, begun(), poor, shuffled(group, poor, moves), moves, ENTROPY) is Reason.BAD_POINT
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.binary(min_size=126, max_size=129), max_size=3), st.lists(st.binary(max_size=128), max_size=3),
+       st.one_of(st.binary(max_size=40), st.binary(min_size=1088, max_size=1088)))  # fmt: skip
+def test_hostile_bytes_are_refused(inputs: list[bytes], outputs: list[bytes], proof: bytes) -> None:
+    proofs = Shuffles(load(available()[0]), 2)
+    assert reason_of(proofs.verify, ShuffleClaim(begun(), inputs, outputs, proof), ENTROPY) is not Reason.INTERNAL
 
 
 EQUATIONS = ("d", "steps", "b", "tau", "s", "rho", "product", "g", "h", "c", "d of accounts")
