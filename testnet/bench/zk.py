@@ -7,7 +7,8 @@ a batch; ring signatures cannot be.
 Times are CPU seconds, of single operations the best of several. The reference is the crate `bulletproofs`, built and
 timed in the same run (crypto/native/reference; the first time takes a minute): proving beside its proving, verifying
 and each proof of a batch beside its single verification. Where cargo or the crates are not to be had, there is no
-reference. The crate also judges proofs that we make over its own transcript, true ones and one that is not.
+reference. What else libsodium does stands beside the kernel. The crate also judges proofs that we make over its own
+transcript, true ones and one that is not.
 """
 
 import argparse
@@ -70,9 +71,12 @@ def main() -> int:
     known = references()
     if known:
         check_against_reference()
+    kernel: dict[str, Figure] = {}
     for name in available():
-        for line in json_lines(figures(name, known, batch)):
-            print(line, flush=True)
+        for row in figures(name, known, batch):
+            kernel.setdefault(_what(row, name), row)
+            for line in json_lines([beside(kernel[_what(row, name)], row)]):
+                print(line, flush=True)
     for line in json_lines(falcon_figures()):
         print(line)
     return 0
@@ -119,8 +123,8 @@ def system_figures(group: Group, batch: int) -> Iterator[Figure]:
     proof, proving = best(lambda: proofs.prove(fresh(), system(True), entropy()), 1)
     yield figure(f"{what} prove", 1000 * proving, "ms", note=f"{len(proof)} bytes")
     _, alone = best(partial(check, 1), 3)
-    note = f"the bar in the kernel is {SYSTEM_BAR:.0f} ms"
-    yield figure(f"{what} verify", 1000 * alone, "ms", SYSTEM_BAR if group.name == NATIVE else None, note)
+    bar = SYSTEM_BAR if group.name == NATIVE else None
+    yield figure(f"{what} verify", 1000 * alone, "ms", bar, "reference: the bar" if bar else "")
     _, together = best(partial(check, batch), 1)
     yield figure(f"{what} verify, each of {batch}", 1000 * together / batch, "ms", 1000 * alone, "reference: one alone")
 
@@ -159,6 +163,14 @@ def ring_figures(group: Group) -> Iterator[Figure]:
     yield figure(f"{what} sign", 1000 * signing, "ms", note=f"{len(signature)} bytes")
     _, verifying = best(lambda: ring.verify(group, ring.RingClaim(fresh(), coins, signature)))
     yield figure(f"{what} verify", 1000 * verifying, "ms")
+
+
+def beside(kernel: Figure, row: Figure) -> Figure:
+    """Return a row of libsodium with the kernel's as its reference, if it has no other; any other row as it is."""
+    if kernel is row or row.reference is not None:
+        return row
+    note = "; ".join(part for part in (row.note, "reference: the kernel") if part)
+    return figure(row.name, row.value, row.unit, kernel.value, note)
 
 
 def falcon_figures() -> Iterator[Figure]:
@@ -244,6 +256,10 @@ def scalar() -> int:
 def fresh() -> Transcript:
     """Return a transcript for one proof."""
     return Transcript(LABEL, bytes(32))
+
+
+def _what(row: Figure, backend: str) -> str:
+    return row.name.removeprefix(backend)
 
 
 def entropy() -> bytes:

@@ -4,6 +4,7 @@ import pytest
 
 from crypto.group import available
 from testnet.bench import zk
+from testnet.measure import figure
 
 
 @pytest.mark.parametrize("name", available())
@@ -23,3 +24,11 @@ def test_rows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for what in ("range proof x1", "Schnorr", "R1CS, 4 multipliers", "shuffle of 9", "ring of 11"):
         assert any(what in row.name and "verify" in row.name for row in rows)
     assert all(row.reference is None and row.note for row in bare[:3])
+
+
+def test_libsodium_stands_beside_the_kernel() -> None:
+    kernel, row = figure("native ring", 2.0, "ms"), figure("sodium ring", 6.0, "ms", note="7 bytes")
+    assert zk.beside(kernel, kernel) is kernel
+    assert zk.beside(kernel, row).ratio == 3.0
+    judged = figure("sodium range", 6.0, "ms", 4.0)
+    assert zk.beside(kernel, judged) is judged
