@@ -38,7 +38,7 @@ $(STAMP):
 	  || { echo "make: the venv module is needed (Debian, Ubuntu: apt-get install python3-venv)"; rm -rf $(VENV); exit 1; }
 	@echo "make: installing into $(VENV) (once, then only when pyproject.toml changes)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev \
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[indexer]' --group dev \
 	  || { echo "make: a dependency could not be installed; all have wheels for Linux (x86-64, arm64) and macOS." \
 	            "Elsewhere: apt-get install build-essential python3-dev libleveldb-dev libsodium-dev"; exit 1; }
 	@# The libp2p extra compiles fastecdsa. Its trio-stubs describe an old trio, and mypy would prefer them to trio itself.

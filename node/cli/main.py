@@ -21,7 +21,7 @@ from crypto.errors import Reason, Refused
 from node.cli.session import DEFAULT_HOME, Form, Session, report
 
 COMMANDS: Final = ("init", "start", "status", "peers", "keys", "tx", "wallet", "query", "light", "checkpoint",
-                   "genesis", "validator", "snapshots", "gossip", "interop", "rollback", "reset", "debug")
+                   "genesis", "validator", "snapshots", "gossip", "interop", "indexer", "rollback", "reset", "debug")
 PACKAGE: Final = "node.cli.commands"
 PLUGINS: Final = "nexus.commands"
 INTERRUPTED: Final = 130

@@ -24,12 +24,17 @@ def run(main: Callable[[], Any]) -> None:
 
 
 def serve_until_told(serve: Callable[[], Awaitable[None]]) -> None:
-    """Run something that serves for ever until SIGTERM or SIGINT. Raises Refused, as it does."""
+    """Run something until SIGTERM or SIGINT, or until it ends by itself. Raises Refused, as it does."""
 
     async def main() -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(serve)
+
+                async def serve_to_the_end() -> None:
+                    await serve()
+                    nursery.cancel_scope.cancel()
+
+                nursery.start_soon(serve_to_the_end)
                 async for _ in signals:
                     break
                 nursery.cancel_scope.cancel()
