@@ -161,9 +161,15 @@ def test_a_missing_file_is_made_for_a_new_chain_only() -> None:
 
 
 def crash_after(made: World, victim: Machine, sent: int) -> None:
-    """Let the network run until a machine has said so much, and end its life."""
+    """Let the network run until a machine has sent so many votes of its own, and end its life."""
+    index = victim.core.chain.tip.validators.index_of(decode_state(victim.last_sign.content).key)
+
+    def own() -> int:
+        said = [one for name, one in made.sent if name == victim.name and isinstance(one, Vote)]
+        return sum(vote.validator == index for vote in said)
+
     made.submit(made.machines[1], [payment(0)])
-    made.run(lambda: sum(name == victim.name for name, _ in made.sent) >= sent)
+    made.run(lambda: own() >= sent)
     made.crash(victim)
 
 
