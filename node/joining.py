@@ -25,6 +25,7 @@ from node.light.store import MemoryBlocks
 from node.logs import logger
 from node.peersource import PeerSource, ask_chunk, ask_manifest, ask_offers, ask_status
 from node.progress import Progress, Stage, Tell
+from node.remedies import Explained
 from node.restore import discard
 from node.snapshots import check_pair
 from node.standing import Standing
@@ -46,6 +47,8 @@ SHUNNED: Final = 5.0
 """Seconds for which a peer is not asked after it failed."""
 PATIENCE: Final = 20.0
 """Seconds without a new chunk after which the attempt is given up."""
+FORSAKEN: Final = 7.0
+"""Seconds without anybody who has the chunks: more than `SHUNNED`, after which who only failed is asked again."""
 LOOK_EVERY: Final = 2.0
 """Seconds between two looks at who offers what, and two lines about progress."""
 WITNESSES: Final = 3
@@ -116,7 +119,8 @@ class Joiner:
             if found is not None and await self._restore(found):
                 return offer.height
         if self._place.insists and self._contradicted:
-            raise self._contradicted[0]
+            first = self._contradicted[0]
+            raise Explained(first.reason, f"{first.detail}; nothing was changed: start again with the right ones")
         _log.info("no snapshot helps: going on with blocks", height=self._place.height, best=self._best)
         return None
 
@@ -321,7 +325,7 @@ class Joiner:
         """Fetch what is missing from all who have it; False if nothing more comes."""
         plan = ChunkPlan(restoration.missing, PER_PEER)
         began, total, have = trio.current_time(), len(restoration.chunks), len(restoration.chunks) - plan.left
-        last_news = last_told = trio.current_time()
+        last_news = last_told = last_held = trio.current_time()
         news = trio.Event()
 
         async def ask(peer_id: PeerId, index: int) -> None:
@@ -346,9 +350,10 @@ class Joiner:
                     await news.wait()
                 news = trio.Event()
                 now = trio.current_time()
+                last_held = now if plan.holders else last_held
                 if plan.left < left:
                     left, last_news = plan.left, now
-                elif now - last_news > PATIENCE:
+                elif now - last_news > PATIENCE or now - last_held > FORSAKEN:
                     nursery.cancel_scope.cancel()
                 self._tell(self._chunks(offer, (total, plan.left, have), now - began))
                 if now - last_told >= LOOK_EVERY:

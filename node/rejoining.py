@@ -23,6 +23,7 @@ from node.light.roots import HeaderRoot
 from node.logs import logger
 from node.peering import open_peering
 from node.progress import Board, Tell
+from node.remedies import Explained
 from node.restore import adopt_finished, swap
 from node.standing import FAR, FRESH, Standing, look_into, standing_of
 from p2p.address import peer_id_of
@@ -187,9 +188,10 @@ def check_named(root: HeaderRoot, chain: Chain) -> None:
             raise
         return  # below the snapshot that the chain began with, which was proven from this very block
     if found != root.block_id:
-        raise Refused(
+        raise Explained(
             Reason.BAD_HEADER, f"block {root.height} has the id {found.hex()} on this home's chain, not the trusted "
-            "one: either the height and hash that you were given are wrong, or its peers are on another chain",
+            "one: either the height and hash that you were given are wrong, then start with the right ones; or the "
+            "chain here is, then fetch it anew with nexus reset --keep-keys, from other seeds",
         )
 
 

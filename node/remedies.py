@@ -35,7 +35,11 @@ REMEDIES: Final[Mapping[Reason, str]] = {
 }
 
 
+class Explained(Refused):
+    """A refusal whose sentence says itself what to do, which is not what its reason usually asks for."""
+
+
 def advised(refused: Refused) -> Refused:
-    """Return a refusal with the sentence that says what to do about it, if there is one."""
-    remedy = REMEDIES.get(refused.reason)
+    """Return a refusal with the sentence that says what to do about it, if there is one and it does not say so."""
+    remedy = None if isinstance(refused, Explained) else REMEDIES.get(refused.reason)
     return refused if remedy is None else Refused(refused.reason, f"{refused.detail}. To go on: {remedy}")
