@@ -302,6 +302,9 @@ class NodeService:
 
     def block(self, height: Height) -> SyncedBlock:
         """Return a block and the commit for it. Raises Refused(NOT_AVAILABLE)."""
+        earliest = self.chain.store.earliest
+        if height < earliest:
+            raise Refused(Reason.NOT_AVAILABLE, f"block {height} is not kept here: the oldest is {earliest}")
         return self.chain.block(height)
 
     def header(self, height: Height) -> Header:

@@ -5,6 +5,7 @@ All methods belong to one thread; only `write` may run on another, and the rest 
 before. `state.columns` says what lies where.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -227,7 +228,7 @@ class ChainStore(BlockArchive):
         if height > self.height:
             raise Refused(Reason.NOT_AVAILABLE, f"there is no block {height} yet: the last one is {self.height}")
         if height < 0:
-            raise _not_available(height)
+            raise self._not_kept(height)
         if height < self.height:
             self._undo_row(height + 1)
         return PastReader(self, height)
@@ -255,7 +256,7 @@ class ChainStore(BlockArchive):
             Refused: NOT_AVAILABLE if the height is in the future or changes since are no longer kept; CORRUPT_DATABASE.
         """
         if not 0 <= height <= self.height:
-            raise _not_available(height)
+            raise self._not_kept(height)
         since: dict[bytes, bytes | None] = {}
         for number in range(self.height, height, -1):
             for key, (before, _) in self.changes_at(Height(number)).entries.items():
@@ -271,8 +272,15 @@ class ChainStore(BlockArchive):
     def _undo_row(self, height: int) -> bytes:
         row = self._store.get(height_key(UNDO, height))
         if row is None:
-            raise _not_available(height - 1)
+            raise self._not_kept(height - 1)
         return row
+
+    def _not_kept(self, height: int) -> Refused:
+        def is_kept(past: int) -> bool:
+            return past == self.height or self._store.get(height_key(UNDO, past + 1)) is not None
+
+        oldest = bisect_left(range(self.height + 1), True, key=is_kept)
+        return Refused(Reason.NOT_AVAILABLE, f"the state of height {height} is not kept here: the oldest is {oldest}")
 
     def changes_at(self, height: Height) -> Changes:
         """Return what block `height` changed. Raises Refused(NOT_AVAILABLE | CORRUPT_DATABASE)."""
@@ -481,7 +489,3 @@ def _begin(store: Store, genesis: bytes, initial: Changes) -> None:
     rows, outputs = record_rows(initial, keys, OutputCounts())
     meta = Meta(SCHEMA, Height(0), root, bytes(HASH_SIZE), outputs)
     store.write([*rows, (GENESIS, genesis), (META, encode(meta))], sync=True)
-
-
-def _not_available(height: int) -> Refused:
-    return Refused(Reason.NOT_AVAILABLE, f"the state of height {height} is not kept")

@@ -25,6 +25,7 @@ from node.home import open_home
 from node.logs import configure_logging
 from node.node import load_genesis, load_keys, open_node
 from node.service import NodeService
+from state.chainstore import ChainOptions
 
 PASSWORD = "correct horse"
 
@@ -48,9 +49,14 @@ class Outcome:
         return json.loads(self.out)
 
     @property
-    def reason(self) -> str:
+    def error(self) -> dict[str, str]:
         assert self.code == 1, (self.code, self.out, self.err)
-        return str(json.loads(self.err.splitlines()[-1])["error"]["reason"])
+        error: dict[str, str] = json.loads(self.err.splitlines()[-1])["error"]
+        return error
+
+    @property
+    def reason(self) -> str:
+        return self.error["reason"]
 
 
 def nexus(*words: str, stdin: str = "") -> Outcome:
@@ -113,6 +119,36 @@ async def desk(folder: Path) -> AsyncIterator[Desk]:
     assert _init(home).code == 0
     async with running(home) as found:
         yield found
+
+
+async def test_an_archive_answers_for_every_height_and_a_pruned_node_names_the_oldest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def bought(run: Desk) -> list[tuple[int, Outcome]]:
+        """Pay bob five times; return what his balance was after each, asked at the end."""
+        bob = (await run("keys", "add", "bob", "--key-cost", "quick")).value["address"]
+        heights = [(await run.send("transfer", bob, "1nxs"))["height"] for _ in range(5)]
+        await run.next_block()
+        return [(int(at), await run("query", "balance", "bob", "--height", str(at))) for at in heights]
+
+    monkeypatch.setattr("node.node.ChainOptions", lambda archive, keep_blocks: ChainOptions(2, archive, keep_blocks))
+    for kept in ("archive", "all"):
+        home = tmp_path / kept
+        assert _init(home).code == 0
+        config = home / "config.toml"
+        config.write_text(config.read_text().replace('keep_blocks = "all"', f'keep_blocks = "{kept}"'))
+        assert kept in config.read_text()
+        async with running(home) as run:
+            found = await bought(run)
+            store = run.service.chain.store
+            if kept == "archive":
+                assert [outcome.value["balance"] for _, outcome in found] == [f"{paid}nxs" for paid in range(1, 6)]
+                continue
+            at, refused = found[0]
+            assert refused.reason == Reason.NOT_AVAILABLE and at < store.height - 2
+            oldest = int(refused.error["detail"].split()[-1])
+            assert (await run("query", "balance", "bob", "--height", str(oldest))).code == 0
+            assert (await run("query", "balance", "bob", "--height", str(oldest - 1))).reason == Reason.NOT_AVAILABLE
 
 
 async def test_money_moves_through_the_command_line(tmp_path: Path) -> None:

@@ -169,6 +169,17 @@ def test_a_reader_stays_at_its_height(store: Store) -> None:
     assert reader.get(COUNTER) == b"2"
 
 
+@pytest.mark.parametrize(("blocks", "oldest"), [(9, 7), (2, 0)])
+def test_a_state_that_is_not_kept_is_refused_with_the_oldest_that_is(store: Store, blocks: int, oldest: int) -> None:
+    chain = Chain(store, ChainOptions(keep_undo=2))
+    chain.grow(blocks)
+    assert chain.chain.reader_at(Height(oldest)).get(COUNTER) == str(oldest).encode()
+    with pytest.raises(Refused) as refused:
+        chain.chain.reader_at(Height(oldest - 1))
+    assert refused.value.reason is Reason.NOT_AVAILABLE
+    assert int(refused.value.detail.split()[-1]) == oldest
+
+
 def test_an_archive_keeps_all_heights(store: Store) -> None:
     chain = Chain(store, ChainOptions(keep_undo=2, archive=True))
     chain.grow(9)
