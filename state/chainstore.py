@@ -276,10 +276,8 @@ class ChainStore(BlockArchive):
         return row
 
     def _not_kept(self, height: int) -> Refused:
-        def is_kept(past: int) -> bool:
-            return past == self.height or self._store.get(height_key(UNDO, past + 1)) is not None
-
-        oldest = bisect_left(range(self.height + 1), True, key=is_kept)
+        past = range(self.height)
+        oldest = bisect_left(past, True, key=lambda one: self._store.get(height_key(UNDO, one + 1)) is not None)
         return Refused(Reason.NOT_AVAILABLE, f"the state of height {height} is not kept here: the oldest is {oldest}")
 
     def changes_at(self, height: Height) -> Changes:
