@@ -21,12 +21,12 @@ from apps.receipts import receipts_root
 from apps.registry import MESSAGES, MODULES
 from apps.script import check_spend
 from apps.supply import check_changes
-from apps.transfer import Spending, apply_spend
+from apps.transfer import Spending, apply_spend, successions
 from apps.validity import SignatureCheck, View, check_call, check_common, check_where, resolve_keys, stateless_check
 from crypto.errors import Reason, Refused
 from state.changes import Overlay, Reader
 from state.ledger import debit, register_key, set_nonce
-from state.receipt import BlockResult, Event, Receipt
+from state.receipt import BlockResult, Event, Receipt, Succession
 from state.records import KEY
 from state.transaction import Call, Decoded, decode_transaction
 from state.types import NATIVE, Address
@@ -104,6 +104,7 @@ class _Execution:
         self.receipts: list[Receipt] = []
         self.touched: list[tuple[Address, ...]] = []
         self.events: list[Event] = []
+        self.successions: list[Succession] = []
         self.turned = False  # the turnstile moved
         for module in MODULES:
             module.begin_block(self.state, draft, self.events)
@@ -146,6 +147,7 @@ class _Execution:
         if not isinstance(body.payload, Call) and spending is not None:
             events = tuple(apply_spend(body.payload, decoded, spending, self.state))
             touched = spending.owners
+            self.successions += successions(spending.spent, body.payload.outputs, decoded.txid)
             self.turned = self.turned or bool(spending.movement.flows)
             touched.update([output.owner for output in body.payload.outputs])
             outcome = _Outcome(gas_wanted, events, touched, "", "")
@@ -190,7 +192,10 @@ class _Execution:
         changes = self.state.changes()
         if self.turned:
             check_changes(changes)
-        return BlockResult(changes, receipts, receipts_root(receipts), tuple(self.events), tuple(self.touched))
+        return BlockResult(
+            changes, receipts, receipts_root(receipts), tuple(self.events), tuple(self.touched),
+            tuple(self.successions),
+        )
 
 
 def run_call(state: Overlay, draft: BlockDraft, call: Call, decoded: Decoded, keys: tuple[bytes, ...]) -> _Outcome:

@@ -20,10 +20,10 @@ from apps.validity import View, check_signers
 from crypto.errors import Reason, Refused
 from state.changes import Overlay, Reader
 from state.ledger import is_frozen
-from state.receipt import Event
+from state.receipt import Event, Succession
 from state.records import asset_text, decode_output, encode_output, output_key
 from state.transaction import NO_SCRIPT, Coin, Decoded, HiddenCoin, Memo, OutPoint, Output, Spend, State, Transfer
-from state.types import Address, WtxId
+from state.types import Address, TxId, WtxId
 from state.zkvm.proving import ProgramClaim
 
 
@@ -133,6 +133,25 @@ def apply_spend(spend: Spend, decoded: Decoded, spending: Spending, state: Overl
         state.create(output_key(txid, index), encode_output(output))
         events.append(made_event(index, output))
     return events
+
+
+def successions(spent: Sequence[SpentOutput], made: Sequence[Output], txid: TxId) -> list[Succession]:
+    """Return what becomes of the States that a checked transaction spends and makes.
+
+    Of States that could follow each other crosswise, the first made follows the first spent.
+    """
+    waiting: dict[tuple[bytes, Address, int], list[OutPoint]] = {}
+    for _, outpoint, output in spent:
+        if isinstance(output, State):
+            waiting.setdefault((output.script, output.owner, output.nonce + 1), []).append(outpoint)
+    found = []
+    for index, output in enumerate(made):
+        if isinstance(output, State):
+            before = waiting[output.script, output.owner, output.nonce].pop(0) if output.nonce else None
+            found.append(Succession(before, OutPoint(txid, index), output.nonce, txid))
+    for (_, _, nonce), left in waiting.items():
+        found += [Succession(outpoint, None, nonce, txid) for outpoint in left]
+    return found
 
 
 def spent_event(outpoint: OutPoint, output: Output) -> Event:

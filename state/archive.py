@@ -23,8 +23,10 @@ from state.columns import (
     parse_mentions,
 )
 from state.encoding import Codec
+from state.lineage import Lineage, lineage_of
 from state.receipt import Receipt, receipts_codec
 from state.store import View
+from state.transaction import OutPoint
 from state.types import Address, Height, TxId
 
 _ABOVE_HEIGHTS: Final = b"\xff" * 9
@@ -151,3 +153,11 @@ class BlockArchive:
             if before is None or Location(mention.height, mention.index) < before
         )
         return list(islice(found, limit))
+
+    def lineage_of(self, outpoint: OutPoint, first: int, limit: int) -> Lineage | None:
+        """Return up to `limit` versions of the contract of a State, from nonce `first` on; None if it is not known.
+
+        Raises:
+            Refused: CORRUPT_DATABASE.
+        """
+        return lineage_of(self._view, outpoint, first, limit)

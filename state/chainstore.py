@@ -42,10 +42,11 @@ from state.columns import (
 )
 from state.encoding import encode
 from state.genesis import Genesis
+from state.lineage import dropped_rows, lineage_rows
 from state.pages import state_key
 from state.proof import StateProof
 from state.receipt import BlockResult
-from state.records import UTXO, decode_output, outpoint_of
+from state.records import UTXO, decode_output, outpoint_of, output_key
 from state.snapshot import FrozenState, PatchedView
 from state.store import Store, Write
 from state.transaction import OutPoint, Output
@@ -358,9 +359,10 @@ class ChainStore(BlockArchive):
         try:
             rows, outputs = record_rows(changes, keys, self._meta.outputs)
             rows += block_rows(block, result, state_root, prunable=self._options.keep_blocks > 0)
+            rows += lineage_rows(height, result.successions, self._store.get)
             if not self._options.archive and height > self._options.keep_undo:
                 rows.append((height_key(UNDO, height - self._options.keep_undo), None))
-            earliest = self._earliest if not self._options.keep_blocks else self._prune(height, rows)
+            earliest = self._earliest if not self._options.keep_blocks else self._prune(height, rows, changes)
             meta = Meta(SCHEMA, height, state_root, result.receipts_root, outputs)
         except BaseException:
             self._tree.rollback()
@@ -369,13 +371,20 @@ class ChainStore(BlockArchive):
         self._pending = PreparedBlock(changes, meta, rows, earliest)
         return self._pending
 
-    def _prune(self, height: Height, rows: list[Write]) -> Height:
+    def _prune(self, height: Height, rows: list[Write], changes: Changes) -> Height:
         """Add what deletes the oldest blocks, a few at a time; return the lowest height that stays."""
         first, end = self._earliest, height - self._options.keep_blocks + 1
+
+        def stays(outpoint: OutPoint) -> bool:
+            key = output_key(outpoint.txid, outpoint.index)
+            change = changes.entries.get(key)
+            return (self.get(key) if change is None else change[1]) is not None
+
         for number in range(first, min(first + PRUNED_AT_ONCE, end)):
             old = Height(number)
             touched = self._store.get(height_key(TOUCHED, number)) or b""
             rows += pruned_rows(old, self.block_row(old), [one.txid for one in self.receipts(old)], touched)
+            rows += dropped_rows(old, self._store.get, stays)
             first = Height(number + 1)
         if first != self._earliest:
             rows.append((BASE, first.to_bytes(8, "big")))
@@ -424,6 +433,7 @@ class ChainStore(BlockArchive):
         keys = [state_key(raw_key) for raw_key in changes.entries]
         txids = [receipt.txid for receipt in self.receipts(height)]
         rows, outputs = unblock_rows(changes, keys, self._meta.outputs, height, row, txids)
+        rows += dropped_rows(height, self._store.get, lambda _: False)
         rows += [(key, None) for key, _ in self._store.scan(ADDRESS_INDEX, _AFTER_ADDRESSES) if at_height(key, height)]
         tree = self._tree
         if tree.oldest_height == height:

@@ -18,6 +18,7 @@ order; in the address index heights run backwards, so that a scan gives the newe
     p       height                             address (32) each, with `keep_blocks` only: to prune the address index
     c       chunk (4)                          OutputCounts    while a snapshot is restored: this chunk is here
     n       -                                  Manifest        of that snapshot
+    v k j   see state/lineage.py                                                             index of contracts
 """
 
 from dataclasses import dataclass
@@ -41,6 +42,9 @@ BASE: Final = b"b"
 TOUCHED: Final = b"p"
 RESTORED_CHUNK: Final = b"c"
 RESTORED_MANIFEST: Final = b"n"
+LINEAGE: Final = b"v"
+ORIGIN: Final = b"k"
+LINEAGE_NOTES: Final = b"j"
 
 CHUNK: Final = 32
 """Transactions or receipts in one row: one is read without its whole block, and a block takes few rows."""
