@@ -142,10 +142,17 @@ def _send(build: Build, session: Session, shared: Mapping[str, Any], values: Map
             one.address: store.open(
                 one.name, password() if one is entry else read_password(shared["password_file"], f"key {one.name}")
             ).key
-            for one in (entry, sponsor) if one is not None
+            for one in _signers(store, draft, entry)
         }
         signed = sign_draft(draft, keys)
         submit(session, client, signed.raw, signed.fee, wait=shared["wait"], timeout=shared["timeout"])
+
+
+def _signers(store: Keystore, draft: Draft, entry: KeyEntry) -> list[KeyEntry]:
+    """Return the stored keys of who signs a draft: the sender's own, and others by their address."""
+    others = {account.address for account in draft.accounts} - {entry.address}
+    found = {one.address: one for one in map(store.entry, store.names())} if others else {}
+    return [entry, *(found[address] for address in sorted(others) if address in found)]
 
 
 def _draft(

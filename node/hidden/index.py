@@ -16,7 +16,7 @@ from crypto.errors import Reason, Refused
 from crypto.ristretto import decode_scalar, encode_scalar
 from node.hidden.viewing import Viewer
 from state.encoding import Codec, Record, encode
-from state.transaction import Decoded, HiddenCoin, OutPoint, Output, Transfer
+from state.transaction import Decoded, HiddenCoin, OutPoint, Output, Script, Transfer
 from state.types import (
     AddressField,
     Amount,
@@ -135,7 +135,7 @@ class WalletIndex:
     def take(self, found: Placed) -> None:
         """Take a transaction in which the account took part; in order of height and place."""
         payload, decoded = found.decoded.body.payload, found.decoded
-        if not isinstance(payload, Transfer):
+        if not isinstance(payload, Transfer | Script):
             return
         own = self._viewer.owner in decoded.signers
         spent = [self._coins[one] for one in payload.inputs if one in self._coins]

@@ -122,7 +122,7 @@ def draft_hidden(
     paid = fee or 0
     signers = with_sponsor([purse.account], sponsor)
     for _ in range(MAX_INPUTS):
-        chosen = _select(purse.coins, {**needed, NATIVE: needed[NATIVE] + paid})
+        chosen = select_spendable(purse.coins, {**needed, NATIVE: needed[NATIVE] + paid})
         planned = [*payments, *_change(purse, chosen, needed, paid)]
         if sum(bool(payment.receiving) for payment in planned) > MAX_HIDDEN:
             raise Refused(Reason.TOO_LARGE, f"a transfer makes at most {MAX_HIDDEN} hidden coins")
@@ -154,7 +154,7 @@ def _check(payments: Sequence[Payment]) -> None:
             raise Refused(Reason.BAD_KEY, f"a receiving key has {PUBLIC_SIZE} bytes, not {len(payment.receiving)}")
 
 
-def _select(coins: Iterable[Spendable], needed: Mapping[AssetId, int]) -> tuple[Spendable, ...]:
+def select_spendable(coins: Iterable[Spendable], needed: Mapping[AssetId, int]) -> tuple[Spendable, ...]:
     """Return coins that cover the amounts, the largest first so that they are few, and at least one."""
     missing = dict(needed)
     chosen: list[Spendable] = []
