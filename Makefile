@@ -6,13 +6,14 @@
 #   make bench   measure; one JSON line a figure
 #   make interop the JavaScript packages for the test with a peer of stock libp2p (needs Node 20 and npm)
 #   make native  the compiled kernel for zero-knowledge proofs (needs cargo; without it libsodium does the work)
+#   make postgres the PostgreSQL server for the test of the indexer (Debian, Ubuntu, as root; else how to install it)
 #   make sim     whole networks of production nodes, simulated from seeds (SEED, RUNS, NODES, HEIGHTS, FAULTS)
 #   make lab     the networks of testnet/manifests, with faults, as real processes (about eight minutes)
 #   make clean   remove everything that was made here
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench sim native interop lab clean venv lint types layers
+.PHONY: help demo test check bench sim native interop postgres lab clean venv lint types layers
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(name) 2>/dev/null)))
 VENV ?= .venv
@@ -54,7 +55,7 @@ venv: $(STAMP)
 demo: venv
 	@$(BIN)/python -m testnet.demo
 
-test: venv native interop
+test: venv native interop postgres
 	@$(BIN)/python -m pytest
 
 check: lint types layers
@@ -91,6 +92,19 @@ $(JS_STAMP): $(JS)/package-lock.json
 	else echo "make: the JavaScript packages could not be installed (see $(JS)/.npm-ci.log): the test with a JavaScript peer is skipped"; fi
 
 interop: $(JS_STAMP)
+
+# Nothing is asked of a package manager where a server is installed already. Never a reason to stop: without one the test
+# skips, which continuous integration refuses. Debian's package would start a server of its own: it is told not to.
+postgres: venv
+	@if command -v initdb >/dev/null 2>&1 || ls -d /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then exit 0; fi; \
+	if command -v apt-get >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
+	  echo "make: installing PostgreSQL for the test of the indexer"; \
+	  mkdir -p /etc/postgresql-common/createcluster.d && \
+	  echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.d/nexus-tests.conf && \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql; } \
+	    >$(VENV)/postgres-install.log 2>&1 \
+	  || echo "make: PostgreSQL could not be installed (see $(VENV)/postgres-install.log): the test of the indexer on it is skipped"; \
+	else echo "make: no PostgreSQL server: the test of the indexer on it is skipped (Debian, Ubuntu: apt-get install postgresql)"; fi
 
 sim: venv
 	@$(BIN)/nexus sim --seed $(SEED) --seeds $(RUNS) --nodes $(NODES) --heights $(HEIGHTS) --faults $(FAULTS)

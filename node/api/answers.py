@@ -162,10 +162,14 @@ def outputs(service: NodeService, ask: methods.GetOutputs) -> shapes.OutputsView
         if len(ask.after) != 72:
             raise Refused(Reason.BAD_ARGUMENT, "`after` is the `next` of the list before")
         after = OutPoint(txid_from(ask.after[:64]), int(ask.after[64:], 16))
-    found = service.outputs_of(address_from(ask.address), ask.limit, after)
-    last = found[-1][0] if len(found) == ask.limit else None
+    # Of one kind, as many are looked at as a list may have at most, not as many as there are.
+    most = ask.limit if ask.kind == "any" else methods.MAX_LISTED
+    found = service.outputs_of(address_from(ask.address), most, after)
+    chosen = [one for one in found if ask.kind in ("any", views.output_kind(one[1]))][: ask.limit]
+    seen = chosen if len(chosen) == ask.limit else found
+    last = seen[-1][0] if len(chosen) == ask.limit or len(found) == most else None
     return shapes.OutputsView(
-        outputs=[views.output_view(outpoint, output) for outpoint, output in found], height=Decimal(service.height),
+        outputs=[views.output_view(outpoint, output) for outpoint, output in chosen], height=Decimal(service.height),
         next=None if last is None else f"{last.txid.hex()}{last.index:08x}", complete=last is None and not ask.after,
     )
 

@@ -156,9 +156,10 @@ class GetLocks(Ask[shapes.LocksView], frozen=True):
 
 
 class GetOutputs(Ask[shapes.OutputsView], frozen=True):
-    """Unspent outputs of an owner."""
+    """Unspent outputs of an owner, of one kind if one is named."""
 
     address: AddressText
+    kind: shapes.OutputFilter = "any"
     limit: Limit = 100
     after: Cursor = ""
 

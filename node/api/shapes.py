@@ -1,12 +1,14 @@
 """What the API answers: one struct for each answer, the same in REST, JSON-RPC and the client."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from node.api.text import AddressText, AssetText, Decimal, Hex32
 
+OutputFilter = Literal["any", "coin", "memo", "state", "hiddencoin"]
+"""One type of outputs, as an `OutputView` names it, or all."""
 Index32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 
 
@@ -290,6 +292,9 @@ class OutputView(Shape, frozen=True):
 
 class OutputsView(Shape, frozen=True):
     """Unspent outputs of one owner, by rising outpoint. `next` continues a list that was cut.
+
+    A list of one kind may be cut before it has as many entries as asked for, and even when it is empty: it ends where
+    `next` is null.
 
     `complete` is a node's word, from its own index. A light client proves each entry and says false: no proof shows
     that nothing was held back.

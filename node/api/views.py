@@ -145,12 +145,17 @@ def transaction_view(decoded: Decoded, place: tuple[Height, int] | None) -> shap
     )
 
 
+def output_kind(output: Output) -> str:
+    """Return how the API names an output's type."""
+    return type(output).__name__.lower()
+
+
 def output_view(outpoint: OutPoint, output: Output) -> shapes.OutputView:
     """Return an unspent output."""
     coin = output if isinstance(output, Coin) else None
     asset = output.asset if isinstance(output, Coin | HiddenCoin) else None
     return shapes.OutputView(
-        txid=outpoint.txid.hex(), index=outpoint.index, kind=type(output).__name__.lower(),
+        txid=outpoint.txid.hex(), index=outpoint.index, kind=output_kind(output),
         owner=encode_address(output.owner), asset=None if asset is None else asset_text(asset),
         amount=None if coin is None else Decimal(coin.amount), raw=encode(output),
     )

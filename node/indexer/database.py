@@ -34,9 +34,9 @@ CHUNK: Final = 400
 """Rows that one statement names: SQLite and PostgreSQL both bound the parameters of a statement."""
 _POSTGRESQL: Final[Mapping[str, Any]] = {
     "connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
-    "tcp_user_timeout": 30_000, "application_name": "nexus indexer",
+    "tcp_user_timeout": 30_000, "application_name": "nexus indexer", "client_encoding": "utf8",
 }  # fmt: skip
-"""A server that is gone without a word is given up within half a minute."""
+"""A server that is gone without a word is given up within half a minute. Text is text whatever its own encoding is."""
 _KINDS: Final = ("coins", "hidden", "memos", "states")
 
 

@@ -72,7 +72,7 @@ async def prove_outputs(
     The node lists those of its newest state: what was made since is left out.
 
     Raises:
-        Refused: BAD_PROOF if one of them is another's; those of `prove`.
+        Refused: BAD_PROOF if one of them is another's, or of another kind; those of `prove`.
     """
     if ask.limit > MOST:
         raise Refused(Reason.TOO_LARGE, f"a proven list has at most {MOST} entries: ask for fewer at a time")
@@ -88,6 +88,8 @@ async def prove_outputs(
         output = proven.outcome.unwrap()
         if output.owner != ask.address:
             raise Refused(Reason.BAD_PROOF, f"{source.url} lists an output of somebody else; ask another node")
+        if ask.kind not in ("any", output.kind):
+            raise Refused(Reason.BAD_PROOF, f"{source.url} lists a {output.kind} among the {ask.kind}s; ask another")
         found.append(output)
         proofs |= proven.proofs
     view = shapes.OutputsView(outputs=found, height=Decimal(height), next=listed.next, complete=False)

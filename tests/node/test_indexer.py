@@ -11,8 +11,10 @@ import trio
 from sqlalchemy import create_engine, delete, event, update
 
 from apps.token.messages import Deposit, NewCoin, Withdraw
+from crypto.address import encode_address
 from crypto.errors import Reason, Refused
-from node.api.methods import GetBlock, GetReceipt
+from node.api import methods
+from node.api.methods import GetBlock, GetOutputs, GetReceipt
 from node.client import AsyncClient
 from node.hidden.paying import Payment, Purse, clear_coin, draft_hidden
 from node.hidden.viewing import view_keys, viewing_seed
@@ -33,6 +35,7 @@ from tests.node.tables import Tables, unspent_of
 
 NXS = 1_000_000
 BOB = Address(b"\x07" * 32)
+BOB_TEXT = encode_address(BOB)
 
 
 def sqlite(folder: Path) -> str:
@@ -129,6 +132,29 @@ async def test_every_kind_of_output_is_kept_as_the_state_has_it(tmp_path: Path) 
         last = tables.progress
         # the node's metric of coins holds the hidden ones
         assert (counts.coins, counts.memos, counts.states) == (last["coins"] + last["hidden"], 1, 1)
+
+
+async def test_outputs_can_be_asked_for_by_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with served_node(tmp_path) as served:
+        await busy(served)
+
+        async def listed(limit: int, kind: Any) -> list[str]:
+            found: list[str] = []
+            after: str | None = ""
+            while after is not None:
+                page = await served.client.ask(GetOutputs(address=BOB_TEXT, kind=kind, limit=limit, after=after))
+                assert len(page.outputs) <= limit
+                found += [one.kind for one in page.outputs]
+                after = page.next
+            return found
+
+        for bound in (1000, 2):  # however few are looked at for one answer
+            monkeypatch.setattr(methods, "MAX_LISTED", bound)
+            for limit in (1, 2, 100):
+                assert sorted(await listed(limit, "any")) == ["coin", "memo", "state"]
+                for kind in ("coin", "memo", "state"):
+                    assert await listed(limit, kind) == [kind]
+                assert await listed(limit, "hiddencoin") == []
 
 
 async def test_it_goes_on_where_it_stood_and_outlives_the_node(tmp_path: Path) -> None:

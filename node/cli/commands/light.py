@@ -386,9 +386,10 @@ def block(
 def outputs(
     session: Session, address: Who, limit: Annotated[int, typer.Option(min=1, max=MOST)] = 100,
     after: Annotated[str, typer.Option(help="`next` of the list before.")] = "",
+    kind: Annotated[shapes.OutputFilter, typer.Option(help="Of this kind alone.")] = "any",
 ) -> methods.Ask[Any]:
     """Unspent outputs of an owner, each proven; a node may still hold some back (complete: no)."""
-    return methods.GetOutputs(address=_who(session, address), limit=limit, after=after)
+    return methods.GetOutputs(address=_who(session, address), kind=kind, limit=limit, after=after)
 
 
 @_live("history")

@@ -7,7 +7,7 @@ import typer
 from crypto.address import encode_address
 from crypto.errors import Reason, Refused
 from node.amounts import asset_of, parse_outpoint
-from node.api import methods
+from node.api import methods, shapes
 from node.api.text import LATEST, asset_from
 from node.cli import proving
 from node.cli.accounts import address_named, shown_amount
@@ -76,9 +76,10 @@ def outputs(
     session: Session, address: Who,
     limit: Annotated[int, typer.Option(min=1, max=methods.MAX_LISTED)] = 100,
     after: Annotated[str, typer.Option(help="`next` of the list before.")] = "",
+    kind: Annotated[shapes.OutputFilter, typer.Option(help="Of this kind alone.")] = "any",
 ) -> None:
     """List an owner's unspent outputs."""
-    _ask(session, methods.GetOutputs(address=_who(session, address), limit=limit, after=after))
+    _ask(session, methods.GetOutputs(address=_who(session, address), kind=kind, limit=limit, after=after))
 
 
 @command(app)
