@@ -4,7 +4,7 @@ While a node joins by a snapshot there is no core to ask. Then the status tells 
 is refused with JOINING and the same words, instead of a connection that nobody takes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,8 @@ from node.core import Core
 from node.driver import wall_clock
 from node.metrics import NodeCollector, joining_metrics, serve_metrics
 from node.progress import FIRST_WORD, Board
-from node.service import NodeService
+from node.service import NodeService, NodeStatus
+from node.showing import Way
 from p2p.mesh import Mesh
 from p2p.network import PeerId
 from state.genesis import Genesis
@@ -99,7 +100,19 @@ class Front:
         self._identity = identity
         self._nursery = nursery
         self._started_at = wall_clock()
+        self._status: Callable[[], NodeStatus | None] = lambda: None
         self._behind = _Behind(application(_nobody, lambda: Health(ready=False, height=Decimal(0))), _Nothing())
+
+    def way(self) -> Way | None:
+        """Return how far the node is that joins or catches up; None if it does not."""
+        status = self._status()
+        progress = self.board.progress or (None if status is None else status.joining)
+        if progress is not None:
+            return Way(progress.sentence(), progress.share)
+        if status is None or not status.seconds_left:
+            return None
+        sentence = f"catching up: block {status.height} of {status.best_height}, {status.seconds_left} s left"
+        return Way(sentence, status.height / status.best_height)
 
     async def show_joining(self, tip: Tip) -> None:
         """Answer as a node that joins. Raises Refused(PORT_IN_USE, BAD_CONFIG).
@@ -125,6 +138,7 @@ class Front:
     async def show(self, service: NodeService, core: Core, network: Mesh, nursery: trio.Nursery) -> None:
         """Answer as a node that runs, while the nursery is open. Raises Refused(PORT_IN_USE, BAD_CONFIG)."""
         self.board.clear()
+        self._status = service.status
         heights = Heights(service)
         nursery.start_soon(heights.run)
         await self._put(make_app(service, heights), NodeCollector(core, network, wall_clock))

@@ -2,6 +2,7 @@
 
 import gc
 import signal
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -38,6 +39,7 @@ from node.rejoining import Joining, Party, change_over, join_first, prepare, wat
 from node.remedies import advised
 from node.restore import settle
 from node.service import NodeService
+from node.showing import TERMINAL, show_way
 from node.sign_export import check_present
 from node.snapshots import DiskShelf
 from node.snapshotting import SnapshotMaker, schedule_of
@@ -175,7 +177,7 @@ def run_node(
     try:
         home = open_home(root)
         config = load_config(home.config, environment)
-        configure_logging(config.log_level, config.log_format)
+        configure_logging(config.log_level, config.log_format, TERMINAL)
         genesis, keys = load_genesis(home), load_keys(home, password)
         if keys.consensus is not None:
             check_present(home)
@@ -204,6 +206,8 @@ async def serve_node(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_listen, told)
         front = Front(config, identity, nursery)
+        if config.log_format == "console" and sys.stderr.isatty():
+            nursery.start_soon(show_way, front.way)
         if joining is not None:
             party = Party(home, config, genesis, keys.node, own_key, joining.root)
             async with _unless(told):

@@ -3,7 +3,10 @@
 One forged network for all: its first blocks are older than the trust period, its last ones are not.
 """
 
+import contextlib
 import json
+import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -256,3 +259,25 @@ async def test_a_lying_provider_alone_and_beside_an_honest_one(world: World, car
             with started(carol, *words, seeds=both) as start:
                 await sees(lambda: height(carol.url) > BLOCKS + 1, start)
                 assert [line["height"] for line in start.told("restored from a snapshot")] == [BLOCKS - 1]
+
+
+def test_a_person_who_looks_sees_a_bar(world: World, carol: Joiner) -> None:
+    """On a terminal, while nobody answers: it waits for peers, and stops as always."""
+    ours, its = pty.openpty()
+    words = ["start", "--home", str(carol.home), *trust(YOUNG, world.ids[YOUNG])]
+    environment = {**carol.environment, "NEXUS_LOG_FORMAT": "console", "TERM": "xterm"}
+    process = subprocess.Popen([sys.executable, "-m", "node.cli.main", *words], env=environment, stderr=its)
+    os.close(its)
+    seen = b""
+    try:
+        while b"\x1b[2K" not in seen or "━".encode() not in seen:  # a bar that was drawn, and drawn again
+            seen += os.read(ours, 4096)
+        assert b"joining: 0 peers" in seen
+        process.terminate()
+        with contextlib.suppress(OSError):  # how a terminal says that the other end is closed
+            while more := os.read(ours, 4096):
+                seen += more
+        assert process.wait(timeout=30) == 0 and b"Traceback" not in seen
+    finally:
+        process.kill()
+        os.close(ours)
