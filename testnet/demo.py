@@ -28,6 +28,7 @@ from node.wallet import message
 from state.types import NATIVE
 from testnet.arrival import join
 from testnet.create import WALLET_PASSWORD, create_network
+from testnet.escrow import contract
 from testnet.network import LocalNetwork
 from testnet.outage import crash
 from testnet.privacy import private
@@ -45,6 +46,7 @@ GIFT: Final = 1000
 ALL_SCENES: Final[dict[str, tuple[str, Scene]]] = {
     **SCENES,
     "private": ("A payment whose amount only the parties can read", private),
+    "contract": ("An escrow over a hidden amount", contract),
     "crash": ("A power cut at one validator", crash),
     "light": ("A light client that trusts no node", light),
     "join": ("A fifth node joins by a snapshot", join),
