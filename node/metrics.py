@@ -54,7 +54,7 @@ class NodeCollector(Collector):
     def _state(self) -> Iterator[Metric]:
         store, counters = self._core.chain.store, self._core.agreement.counters
         outputs = store.output_counts
-        yield GaugeMetricFamily("utxo_coin_count", "Unspent Coin outputs.", outputs.coins)
+        yield GaugeMetricFamily("utxo_coin_count", "Unspent coins, hidden ones among them.", outputs.coins)
         yield GaugeMetricFamily("utxo_memo_count", "Unspent Memo outputs.", outputs.memos)
         yield GaugeMetricFamily("utxo_state_count", "Unspent State outputs.", outputs.states)
         yield _histogram("block_processing_time", "Seconds to write a final block.", counters.committing)

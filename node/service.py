@@ -230,8 +230,7 @@ class NodeService:
                 if receipt is not None:
                     return receipt
                 await self.feed.committed(txid)
-        waits = self._core.mempool.by_txid(txid) is not None
-        prospect = "it may still come into one" if waits else "it does not wait here any more"
+        prospect = "it may still come into one" if self.waits(txid) else "it does not wait here any more"
         raise Refused(Reason.TIMED_OUT, f"not in a block after {timeout:g} s; {prospect}")
 
     def report(self, evidence: Evidence) -> bool:
@@ -335,6 +334,10 @@ class NodeService:
         if entry is None:
             raise Refused(Reason.NOT_AVAILABLE, f"no transaction {txid.hex()} is here")
         return FoundTransaction(entry.decoded.raw, None, None)
+
+    def waits(self, txid: TxId) -> bool:
+        """Tell whether a transaction waits for a block here."""
+        return self._core.mempool.by_txid(txid) is not None
 
     def receipt(self, txid: TxId) -> Receipt:
         """Return how a committed transaction ended. Raises Refused(NOT_AVAILABLE)."""

@@ -11,6 +11,7 @@ from consensus.types import Evidence
 from crypto.address import encode_address
 from crypto.errors import Reason, Refused
 from node.api import methods, shapes, views
+from node.api.histories import state_history, transaction_status
 from node.api.state_answers import STATE_ANSWERS, address_from, height_from, txid_from
 from node.api.text import LATEST, Decimal
 from node.service import NodeService
@@ -225,7 +226,7 @@ Answer = Callable[[NodeService, Any], Any]
 
 _SYNCHRONOUS: Final[tuple[Answer, ...]] = (
     status, genesis, peers, mempool, block, body, header, headers, commit, light_block, simulate,
-    report_evidence, transaction, receipt, outputs, transactions_of,
+    report_evidence, transaction, receipt, outputs, transactions_of, state_history, transaction_status,
 )
 ANSWERS: Final[dict[str, Answer]] = {function.__name__: function for function in _SYNCHRONOUS}
 

@@ -20,6 +20,10 @@ MAX_SUBMITTED: Final = 1000
 """Transactions in one submission."""
 MAX_LISTED: Final = 1000
 """Entries in one list."""
+MAX_VERSIONS: Final = 100
+"""Versions of a contract in one answer: each is read from its transaction."""
+NonceText = Annotated[str, Meta(pattern="^(0|[1-9][0-9]{0,17})$", max_length=18)]
+"""A State's nonce in decimal."""
 Limit = Annotated[int, Meta(ge=1, le=MAX_LISTED)]
 Cursor = Annotated[str, Meta(pattern="^[0-9a-f]{0,160}$", max_length=160)]
 """Where to continue: `next` of the list before, or empty."""
@@ -120,6 +124,12 @@ class GetTransaction(Ask[shapes.TransactionView], frozen=True):
     txid: Hex32
 
 
+class GetTransactionStatus(Ask[shapes.TransactionStatus], frozen=True):
+    """Whether a transaction waits, is in a block, or is not known here."""
+
+    txid: Hex32
+
+
 class GetReceipt(Ask[shapes.ReceiptAnswer], frozen=True):
     """How a transaction ended, with a proof."""
 
@@ -185,6 +195,16 @@ class GetOutput(Ask[shapes.OutputView], frozen=True):
     index: shapes.Index32
 
 
+class GetStateHistory(Ask[shapes.StateHistory], frozen=True):
+    """The versions of the contract that a State belongs to, by rising nonce."""
+
+    txid: Hex32
+    index: shapes.Index32
+    first: NonceText = "0"
+    """The lowest nonce wanted: `next` of the list before."""
+    limit: Annotated[int, Meta(ge=1, le=MAX_VERSIONS)] = MAX_VERSIONS
+
+
 class GetProof(Ask[shapes.ProofView], frozen=True):
     """A state proof of a raw record key (hex) after the block at `height`; without one, the last provable height."""
 
@@ -237,6 +257,7 @@ METHODS: Final = (
     Method("simulate", Simulate, shapes.ReceiptView, "POST", "/v1/simulate"),
     Method("report_evidence", ReportEvidence, shapes.Reported, "POST", "/v1/evidence"),
     _get("transaction", GetTransaction, shapes.TransactionView, "/v1/transactions/{txid}"),
+    _get("transaction_status", GetTransactionStatus, shapes.TransactionStatus, "/v1/transactions/{txid}/status"),
     _get("receipt", GetReceipt, shapes.ReceiptAnswer, "/v1/transactions/{txid}/receipt"),
     _get("account", GetAccount, shapes.AccountView, "/v1/accounts/{address}"),
     _get("balance", GetBalance, shapes.BalanceView, "/v1/accounts/{address}/balance"),
@@ -246,6 +267,7 @@ METHODS: Final = (
     _get("transactions_of", GetTransactionsOf, shapes.TransactionRefs, "/v1/accounts/{address}/transactions"),
     _get("asset", GetAsset, shapes.AssetView, "/v1/assets/{asset}"),
     _get("output", GetOutput, shapes.OutputView, "/v1/outputs/{txid}/{index}"),
+    _get("state_history", GetStateHistory, shapes.StateHistory, "/v1/outputs/{txid}/{index}/history"),
     _get("proof", GetProof, shapes.ProofView, "/v1/proofs/{key}"),
     Method("query", QueryModule, shapes.QueryAnswer, "POST", "/v1/query"),
 )

@@ -232,6 +232,21 @@ class TransactionView(Shape, frozen=True):
     """The payload for people: numbers as decimal text, bytes as hex."""
 
 
+class TransactionStatus(Shape, frozen=True):
+    """What became of a transaction; `unknown` says that it neither waits here nor is in a block that is here.
+
+    `reason` and `detail` are the receipt's, empty but for `failed`. `blocks_above` counts the blocks on top of its own.
+    """
+
+    txid: Hex32
+    status: Literal["unknown", "waiting", "succeeded", "failed"]
+    height: Decimal | None
+    index: Index32 | None
+    reason: str
+    detail: str
+    blocks_above: Decimal
+
+
 class AccountView(Shape, frozen=True):
     """An account. `nonce` is what its next call must carry, `pending_nonce` the same behind what waits here."""
 
@@ -304,6 +319,40 @@ class OutputsView(Shape, frozen=True):
     height: Decimal
     next: str | None
     complete: bool
+
+
+class StateVersion(Shape, frozen=True):
+    """One State of a contract. `height` is null if the node did not see it made: in the genesis, or before its time.
+
+    `variables` (in hex) and `output` are null if it is spent, and its transaction is not here any more.
+    """
+
+    nonce: Decimal
+    txid: Hex32
+    index: Index32
+    height: Decimal | None
+    unspent: bool
+    variables: list[str] | None
+    output: OutputView | None
+
+
+class StateEnd(Shape, frozen=True):
+    """The transaction that spent the last State of a contract and made no successor."""
+
+    txid: Hex32
+    height: Decimal
+
+
+class StateHistory(Shape, frozen=True):
+    """Versions of a contract by rising nonce, and how it ended if it did. `next` continues a list that was cut.
+
+    `complete` says that none is missing between the nonce that was asked for and the last one here.
+    """
+
+    versions: list[StateVersion]
+    ended: StateEnd | None
+    complete: bool
+    next: Decimal | None
 
 
 class LockView(Shape, frozen=True):

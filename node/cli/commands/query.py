@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from crypto.address import encode_address
@@ -71,6 +72,32 @@ def coin(session: Session, place: Annotated[str, typer.Argument(metavar="TXID:IN
     _ask(session, methods.GetOutput(txid=outpoint.txid.hex(), index=outpoint.index))
 
 
+@command(app, "state-history")
+def state_history(session: Session, place: Annotated[str, typer.Argument(metavar="TXID:INDEX")]) -> None:
+    """List all versions of the contract that a State belongs to, by nonce."""
+    outpoint = parse_outpoint(place)
+    with Client(session.url) as client:
+        question = methods.GetStateHistory(txid=outpoint.txid.hex(), index=outpoint.index)
+        page = client.ask(question)
+        versions, complete = page.versions, page.complete
+        while page.next is not None:
+            page = client.ask(msgspec.structs.replace(question, first=str(int(page.next))))
+            versions, complete = versions + page.versions, complete and page.complete
+    session.show({
+        "versions": [
+            {
+                "nonce": str(int(one.nonce)), "outpoint": f"{one.txid}:{one.index}",
+                "height": None if one.height is None else str(int(one.height)),
+                "state": "unspent" if one.unspent else "spent",
+                "variables": "pruned" if one.variables is None else " ".join(one.variables) or "none",
+            }
+            for one in versions
+        ],
+        "ended": None if page.ended is None else {"txid": page.ended.txid, "height": str(int(page.ended.height))},
+        "complete": complete,
+    })  # fmt: skip
+
+
 @command(app)
 def outputs(
     session: Session, address: Who,
@@ -134,6 +161,12 @@ def commit(session: Session, height: Height = LATEST) -> None:
 def tx(session: Session, txid: Txid) -> None:
     """Show a transaction, committed or waiting."""
     _ask(session, methods.GetTransaction(txid=txid))
+
+
+@command(app, "tx-status")
+def tx_status(session: Session, txid: Txid) -> None:
+    """Show whether a transaction waits, is in a block, or is not known."""
+    _ask(session, methods.GetTransactionStatus(txid=txid))
 
 
 @command(app)

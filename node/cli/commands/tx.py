@@ -30,6 +30,7 @@ from node.cli.rotation import rotate
 from node.cli.sending import Sending, add_signature, finished, load_draft, submit, transaction
 from node.cli.session import Session, command
 from node.cli.staking import slashing_tx, staking_tx
+from node.cli.tracing import trace_command
 from node.client import Client
 from node.keystore import Keystore
 from node.wallet import message
@@ -41,6 +42,7 @@ app.add_typer(staking_tx, name="staking", help="Stake: validators, delegations, 
 app.add_typer(slashing_tx, name="slashing", help="The way out of jail.")
 transaction(app)(proving.space)
 transaction(app)(proving.time)
+command(app, "trace")(trace_command)
 app.add_typer(upgrading.app, name="upgrade", help="Decide on the next protocol version.")
 
 To = Annotated[str, typer.Argument(help="nx1... or the name of a stored key.")]
