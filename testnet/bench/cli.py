@@ -29,6 +29,7 @@ class Name(StrEnum):
     GOSSIP = "gossip"
     SYNC = "sync"
     ZK = "zk"
+    SCRIPTS = "scripts"
     CONFIDENTIAL = "confidential"
     CONFIDENTIAL_NETWORK = "confidential-network"
     ALL = "all"
@@ -47,6 +48,7 @@ MODULES: Final = {
     Name.GOSSIP: "testnet.bench.gossip",
     Name.SYNC: "testnet.bench.sync",
     Name.ZK: "testnet.bench.zk",
+    Name.SCRIPTS: "testnet.bench.scripts",
     Name.CONFIDENTIAL: "testnet.bench.confidential",
     Name.CONFIDENTIAL_NETWORK: "testnet.bench.confidential_network",
 }
