@@ -7,6 +7,7 @@ CPU seconds for the programs and their proofs alone; signatures, range proofs an
 
 import argparse
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -108,3 +109,7 @@ def _vesting(openings: dict[bytes, Opening]) -> Sight:
         for nonce, held in ((0, whole), (1, _commit(openings, _LEFT)))
     )
     return _sight(before, after)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
