@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import pty
+import select
 import shutil
 import subprocess
 import sys
@@ -266,11 +267,13 @@ def test_a_person_who_looks_sees_a_bar(world: World, carol: Joiner) -> None:
     ours, its = pty.openpty()
     words = ["start", "--home", str(carol.home), *trust(YOUNG, world.ids[YOUNG])]
     environment = {**carol.environment, "NEXUS_LOG_FORMAT": "console", "TERM": "xterm"}
+    environment.pop("NO_COLOR", None)  # what is left of the bar is drawn in another colour, or not at all
     process = subprocess.Popen([sys.executable, "-m", "node.cli.main", *words], env=environment, stderr=its)
     os.close(its)
     seen = b""
     try:
         while b"\x1b[2K" not in seen or "━".encode() not in seen:  # a bar that was drawn, and drawn again
+            assert select.select([ours], [], [], 60)[0], seen[-2000:]
             seen += os.read(ours, 4096)
         assert b"joining: 0 peers" in seen
         process.terminate()
