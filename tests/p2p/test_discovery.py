@@ -53,7 +53,8 @@ async def test_wrong_seeds_are_named_once_each() -> None:
 
 
 async def test_who_is_hidden_is_told_to_nobody() -> None:
-    async with member(0, CHAIN) as guarded, AsyncExitStack() as stack:
+    # like a validator, it looks for nobody: else it would ask its sentry for others and show itself to them
+    async with member(0, CHAIN, outbound=0) as guarded, AsyncExitStack() as stack:
         hidden = frozenset([guarded.mesh.peer_id])
         sentry = await stack.enter_async_context(member(1, CHAIN, hidden=hidden))
         sentry.mesh.dial(guarded.address)
