@@ -53,6 +53,16 @@ EXCESS_SIZE: Final = 64
 """Bytes of a signature under an excess: a point, a scalar."""
 NOTE_SIZE: Final = 1296
 """Bytes of the note of a hidden coin (`crypto.notes`): always as many, so that its length tells nothing."""
+SET_SIZE: Final = 9
+"""Accounts among which the payer of an AccountPayment hides."""
+ACCOUNT_SIZE: Final = 128
+"""Bytes of an anonymous account: four points (`crypto.elgamal`)."""
+ACCOUNT_KEY_SIZE: Final = 64
+"""Bytes of the key of an anonymous account: its first two points."""
+RING_SIZE: Final = 11
+"""Coins among which a ring spend hides; more than one size would tell wallets apart."""
+MAX_RINGS: Final = 8
+"""Coins that one RingPayment spends at most."""
 NO_SCRIPT: Final = bytes(32)
 """Script address of an output that the signature of its owner alone spends."""
 NOTHING: Final = bytes(32)
@@ -175,6 +185,54 @@ class Script(Record, frozen=True, tag=3):
     signers: Annotated[tuple[AddressField, ...], Meta(max_length=MAX_SCRIPT_PLACES)]
     not_before: HeightField
     gas_wanted: Unsigned
+
+
+class AccountPayment(Record, frozen=True, tag=4):
+    """Pay out of one of nine anonymous accounts without telling which. Proofs alone authorise it.
+
+    `accounts` are ids of accounts in the state, in rising order. `receiver` is a new key (g, h), whose account begins
+    with nothing. `outputs` take the place of all ten, renewed and in another order. The fee leaves the payer's account.
+    """
+
+    accounts: Annotated[tuple[Hash32, ...], Meta(min_length=SET_SIZE, max_length=SET_SIZE)]
+    receiver: Annotated[bytes, Meta(min_length=ACCOUNT_KEY_SIZE, max_length=ACCOUNT_KEY_SIZE)]
+    outputs: Annotated[
+        tuple[Annotated[bytes, Meta(min_length=ACCOUNT_SIZE, max_length=ACCOUNT_SIZE)], ...],
+        Meta(min_length=SET_SIZE + 1, max_length=SET_SIZE + 1),
+    ]
+
+
+class Ring(Record, frozen=True):
+    """One ring coin that is spent without telling which.
+
+    `members` are the numbers of ring coins of `asset`, in rising order. `commitment` is a new one to the amount of the
+    coin that is spent, `image` its key image.
+    """
+
+    asset: AssetField
+    members: Annotated[tuple[Unsigned, ...], Meta(min_length=RING_SIZE, max_length=RING_SIZE)]
+    commitment: Hash32
+    image: Hash32
+
+
+class RingCoin(Record, frozen=True):
+    """An amount of one asset that only a Pedersen commitment stands for, under a key for this coin alone.
+
+    `note` tells amount, blinding and the way to the key's secret to the owner. The chain does not read it.
+    """
+
+    asset: AssetField
+    key: Hash32
+    commitment: Hash32
+    note: Annotated[bytes, Meta(min_length=NOTE_SIZE, max_length=NOTE_SIZE)]
+
+
+class RingPayment(Record, frozen=True, tag=5):
+    """Spend ring coins; make others, and coins in clear. Proofs alone authorise it."""
+
+    rings: Annotated[tuple[Ring, ...], Meta(min_length=1, max_length=MAX_RINGS)]
+    made: Annotated[tuple[RingCoin, ...], Meta(max_length=MAX_HIDDEN)]
+    outputs: Annotated[tuple[Coin, ...], Meta(max_length=MAX_OUTPUTS)]
 
 
 Spend = Transfer | Script
