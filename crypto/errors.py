@@ -70,6 +70,8 @@ class Reason(StrEnum):
     """The accounts after a shuffle are not shown to be those before it, renewed."""
     BAD_MOVEMENT = "bad_movement"
     """What a payer loses is not shown to be what a receiver gets, or the account is not shown to be the payer's."""
+    BAD_RING_SIGNATURE = "bad_ring_signature"
+    """A ring signature does not hold: the payer has none of these coins, or it is another body's."""
     MISSING_PROOF = "missing_proof"
     """Hidden coins move, and a proof for them is missing."""
     SURPLUS_PROOF = "surplus_proof"
@@ -116,6 +118,12 @@ class Reason(StrEnum):
     """A State output's nonce does not follow its predecessor's."""
     TURNSTILE_OVERDRAWN = "turnstile_overdrawn"
     """More of an asset would leave the pool of hidden coins than ever went in."""
+    COIN_KEY_USED = "coin_key_used"
+    """A ring coin had this key before."""
+    WRONG_ASSET = "wrong_asset"
+    """A member of a ring is of another asset than the ring."""
+    ASSET_FREEZABLE = "asset_freezable"
+    """Accounts can be frozen for the asset: it cannot go where nobody sees whose it is."""
     OUTPUT_TYPE_NOT_ALLOWED = "output_type_not_allowed"
     """This transaction kind cannot spend or make an output of this type."""
 
@@ -314,6 +322,7 @@ _TEMPORARY = frozenset({
     Reason.LOCKED, Reason.JAILED, Reason.COMMISSION_STEP, Reason.ROTATED_RECENTLY, Reason.INSUFFICIENT_STAKE,
     Reason.INSUFFICIENT_FUNDS, Reason.INSUFFICIENT_ALLOWANCE, Reason.WRONG_HEIGHT, Reason.BAD_TIME,
     Reason.NOT_OWNER, Reason.UNKNOWN_ASSET, Reason.UNBALANCED, Reason.NO_WITNESS, Reason.TURNSTILE_OVERDRAWN,
+    Reason.COIN_KEY_USED,
 })
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 from crypto import elgamal, ring, sigma
+from crypto.confidential import Balance, Claim, ConfidentialProofs
+from crypto.confidential import Opening as Amount
 from crypto.constraints import ConstraintSystem, Linear, Opening
 from crypto.elgamal import Account, new_account
 from crypto.errors import Reason, Refused
@@ -23,6 +25,7 @@ from crypto.pedersen import Pedersen, pedersen
 from crypto.r1cs import ConstraintClaim, ConstraintProofs
 from crypto.rangeproof import RangeClaim, RangeProofs
 from crypto.ring import Ring, RingClaim, Spend
+from crypto.ringpay import RingMade, RingPaymentClaim, RingPayments, RingSpend
 from crypto.ristretto import Group, Point, decode_nonzero, decode_scalar, encode_scalar, hash_to_group
 from crypto.shuffle import Moves, ShuffleClaim, Shuffles, shuffled
 from crypto.transcript import Transcript
@@ -170,11 +173,45 @@ def ring_signature(group: Group) -> tuple[Specimen, Verify]:
     return Specimen((*keys, *commitments, coins.commitment, coins.image), parts[:1], parts[1:]), verify
 
 
+def ring_payment(group: Group) -> tuple[Specimen, Verify]:
+    """One coin of three spent for a hidden one and 5 in clear; the statement ends with image and new commitment."""
+    system = RingPayments(group, ConfidentialProofs(group))
+    secrets, openings = [2**200 + n for n in range(3)], [Amount(100 + n, 2**201 + n) for n in range(3)]
+    keys = tuple(system.spend_key(secret) for secret in secrets)
+    coins = Ring(
+        keys, tuple(map(system.commit, openings)), system.commit(Amount(101, 7)), system.image(secrets[1])
+    )
+    spend = RingSpend(b"", coins, 1, secrets[1], openings[1], 7)
+    made = RingMade(b"", Amount(96, 9))
+    proof = system.prove(bytes(32), [spend], [made], {b"": 5}, ENTROPY)
+    signature, ranges, excess = pieces(proof.signatures[0]), pieces(proof.ranges), pieces(proof.excesses[0])
+    points = (signature[0], excess[0], *ranges[:4], *ranges[7:-2])
+    scalars = (*signature[1:], excess[1], *ranges[4:7], *ranges[-2:])
+
+    def verify(given: Specimen) -> None:
+        stated = Ring(given.statement[:3], given.statement[3:6], *given.statement[6:8])
+        new, many = given.statement[8:], len(signature) - 1
+        shown = b"".join((*given.points[2:6], *given.scalars[many + 1 : many + 4], *given.points[6:],
+                          *given.scalars[many + 4 :]))
+        balance = Balance(b"", (stated.commitment,), new, 5)
+        amounts = Claim(given.context, new, shown, (balance,), (given.points[1] + given.scalars[many],))
+        claim = RingPaymentClaim((stated,), (b"".join((given.points[0], *given.scalars[:many])),), amounts)
+        try:
+            system.verify(claim, ENTROPY)
+        except Refused as refused:
+            if refused.reason in (Reason.BAD_EXCESS, Reason.BAD_RANGE_PROOF, Reason.BAD_RING_SIGNATURE):
+                raise Refused(Reason.UNPROVEN, refused.detail) from None
+            raise
+
+    statement = (*keys, *coins.commitments, coins.commitment, coins.image, system.commit(made.opening))
+    return Specimen(statement, points, scalars), verify
+
+
 CHANGES = ("points", "point", "scalars", "scalar", "statement", "stated", "context", "swap", "mixed", "bit")
 """All but the last keep the proper form."""
 KINDS = (
     range_proof, constraint_proof, schnorr, equal_logarithm, same_value,
-    decryption, account_update, account_shuffle, ring_signature,
+    decryption, account_update, account_shuffle, ring_signature, ring_payment,
 )  # fmt: skip
 
 
