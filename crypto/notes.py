@@ -50,16 +50,38 @@ def seal_note(receiver: bytes, outgoing: bytes, info: bytes, note: Note) -> byte
         Refused: BAD_KEY if nothing can be sealed to `receiver`; AMOUNT_OUT_OF_RANGE; TOO_LARGE for the text;
             BAD_ARGUMENT for a zero in it.
     """
-    text = note.text.encode()
-    if len(text) > TEXT_SIZE:
-        raise Refused(Reason.TOO_LARGE, f"the text of a note has {len(text)} bytes, at most {TEXT_SIZE}")
-    if b"\0" in text:
+    return seal_parts(receiver, outgoing, info, note.opening, padded_text(note.text, TEXT_SIZE))
+
+
+def padded_text(text: str, size: int) -> bytes:
+    """Return a text for a note, filled up with zeros. Raises Refused(TOO_LARGE | BAD_ARGUMENT)."""
+    encoded = text.encode()
+    if len(encoded) > size:
+        raise Refused(Reason.TOO_LARGE, f"the text of a note has {len(encoded)} bytes, at most {size}")
+    if b"\0" in encoded:
         raise Refused(Reason.BAD_ARGUMENT, "the text of a note has no zeros")
-    if not 0 <= note.opening.amount < 1 << 8 * _AMOUNT_SIZE:
+    return encoded.ljust(size, b"\0")
+
+
+def text_of(padded: bytes) -> str:
+    """Return the text of `padded_text`; nothing for bytes that are no text."""
+    try:
+        return padded.rstrip(b"\0").decode()
+    except UnicodeDecodeError:
+        return ""
+
+
+def seal_parts(receiver: bytes, outgoing: bytes, info: bytes, opening: Opening, rest: bytes) -> bytes:
+    """Return a note of SIZE bytes; as `seal_note`, with TEXT_SIZE bytes of any kind in place of the text.
+
+    Raises:
+        Refused: BAD_KEY, AMOUNT_OUT_OF_RANGE.
+    """
+    if not 0 <= opening.amount < 1 << 8 * _AMOUNT_SIZE:
         raise Refused(Reason.AMOUNT_OUT_OF_RANGE, "an amount has 64 bits")
-    opening = note.opening.amount.to_bytes(_AMOUNT_SIZE, "big") + encode_scalar(note.opening.blinding)
-    sealed = seal(receiver, info, opening + text.ljust(TEXT_SIZE, b"\0"))
-    return sealed + _copy_cipher(outgoing, info).encrypt(_NONCE, opening, None)
+    plain = opening.amount.to_bytes(_AMOUNT_SIZE, "big") + encode_scalar(opening.blinding)
+    sealed = seal(receiver, info, plain + rest)
+    return sealed + _copy_cipher(outgoing, info).encrypt(_NONCE, plain, None)
 
 
 def open_note(opener: Opener, info: bytes, note: bytes) -> Note:
@@ -68,14 +90,18 @@ def open_note(opener: Opener, info: bytes, note: bytes) -> Note:
     Raises:
         Refused: CANNOT_OPEN if it was sealed to another key or for another coin, or says nothing sensible.
     """
+    opening, rest = open_parts(opener, info, note)
+    return Note(opening, text_of(rest))
+
+
+def open_parts(opener: Opener, info: bytes, note: bytes) -> tuple[Opening, bytes]:
+    """Return opening and rest of what `seal_parts` sealed. Raises Refused(CANNOT_OPEN)."""
     if len(note) != SIZE:
         raise Refused(Reason.CANNOT_OPEN, f"a note has {SIZE} bytes, not {len(note)}")
     plain = opener.open(info, note[:_SEALED_SIZE])
-    try:
-        text = plain[_OPENING_SIZE:].rstrip(b"\0").decode()
-    except UnicodeDecodeError:
-        text = ""
-    return Note(_opening(plain[:_OPENING_SIZE]), text)
+    if len(plain) != _OPENING_SIZE + TEXT_SIZE:
+        raise Refused(Reason.CANNOT_OPEN, "the note holds no opening of a commitment")
+    return _opening(plain[:_OPENING_SIZE]), plain[_OPENING_SIZE:]
 
 
 def open_copy(outgoing: bytes, info: bytes, note: bytes) -> Opening:
