@@ -5,7 +5,7 @@
 #   make check   lint, types, layers and the fast tests
 #   make bench   measure; one JSON line a figure
 #   make interop the JavaScript packages for the test with a peer of stock libp2p (needs Node 20 and npm)
-#   make native  the compiled kernel for zero-knowledge proofs (needs cargo; without it libsodium does the work)
+#   make native  the compiled kernel for signatures and zero-knowledge proofs (needs cargo; without it libsodium and PQClean do the work)
 #   make postgres the PostgreSQL server for the test of the indexer (Debian, Ubuntu, as root; else how to install it)
 #   make sim     whole networks of production nodes, simulated from seeds (SEED, RUNS, NODES, HEIGHTS, FAULTS)
 #   make lab     the networks of testnet/manifests, with faults, as real processes (about eight minutes)

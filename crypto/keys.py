@@ -113,7 +113,7 @@ class SecretKey:
         return address_of(self.public_key)
 
     def sign(self, message: bytes) -> bytes:
-        """Return scheme byte and signature over `message`. About 12 ms; the GIL is released meanwhile."""
+        """Return scheme byte and signature over `message`. See `crypto.falcon.sign`; the GIL is released meanwhile."""
         prefix = bytes([self.scheme])
         if self.scheme is Scheme.FALCON:
             return prefix + falcon.sign(self._falcon, message)

@@ -85,7 +85,7 @@ def gossip_seed(key: SecretKey) -> bytes:
 def make_record(
     key: SecretKey, chain_id: ChainId, places: tuple[tuple[str, int], ...], epoch: int
 ) -> SignedRecord:
-    """Return a node's record of itself. Takes about 12 ms.
+    """Return a node's record of itself. Takes up to 12 ms without the native kernel.
 
     Args:
         key: the node key.

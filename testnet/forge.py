@@ -3,7 +3,7 @@
 Everything is made by the production code: the genesis, every block as its proposer builds and executes it, the commit
 with the signatures of all validators, the store. Left out is what takes the time of a real network: peers, votes,
 waiting for the clock. Transactions are signed by other processes while blocks are built; a commit names the block, and
-the next block the commit, so the commits of one validator take their 12 ms each, one after the other.
+the next block the commit, so the commits of one validator take their time each, one after the other.
 """
 
 import os

@@ -8,7 +8,7 @@
 
 What is signed is one digest over everything that both have said, the role of the signer and the TLS exporter, so that
 a proof is worth nothing on another connection. A wrong chain or peer is named before anybody spends a signature
-(12 ms); a signature is made on a thread.
+(12 ms without the native kernel); a signature is made on a thread.
 """
 
 from dataclasses import dataclass

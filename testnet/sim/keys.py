@@ -75,7 +75,7 @@ class HashKeys:
 
 
 class FalconKeys:
-    """Real keys: 30 ms to make, 12 ms a signature. Signatures are randomised by the operating system."""
+    """Real keys: 30 ms to make, 0.4 to 12 ms a signature. Signatures are randomised by the operating system."""
 
     def __init__(self, seed: int) -> None:
         self.verifier: Verifier = SchemeVerifier()

@@ -13,12 +13,21 @@ from pqcrypto.sign import falcon_padded_1024 as padded
 
 from crypto import falcon
 from crypto.errors import Reason, Refused
+from crypto.falcon_batch import Signed, verify_many
+from crypto.group import NATIVE, SWITCH, available
 from crypto.hashing import Label, digest
 
 SEED = bytes(range(32))
 PUBLIC, SECRET = falcon.generate_from_seed(SEED)
 MESSAGE = b"a message"
 SIGNATURE = falcon.sign(SECRET, MESSAGE)
+
+
+@pytest.fixture(params=available())
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Who signs: the kernel, or PQClean without it."""
+    monkeypatch.setenv(SWITCH, "0" if request.param == NATIVE else "1")
+    return str(request.param)
 
 
 def test_sizes() -> None:
@@ -30,10 +39,51 @@ def test_sizes() -> None:
     )
 
 
-def test_a_random_key_signs_and_each_is_new() -> None:
+def test_a_random_key_signs_and_each_is_new(backend: str) -> None:
     public, secret = falcon.generate()
     assert public != PUBLIC
     assert falcon.verify(public, MESSAGE, falcon.sign(secret, MESSAGE))
+
+
+@pytest.mark.parametrize("message", [b"", MESSAGE, bytes(70_000)])
+def test_each_verifies_what_the_other_signs(backend: str, monkeypatch: pytest.MonkeyPatch, message: bytes) -> None:
+    signed = []
+    for number in range(8):
+        public, secret = falcon.generate_from_seed(bytes([number]) * 32)
+        signed.append(Signed(public, message, falcon.sign(secret, message)))
+    assert {len(one.signature) for one in signed} == {1280}
+    assert {one.signature[0] for one in signed} == {0x3A}
+    for switch in ("0", "1"):
+        monkeypatch.setenv(SWITCH, switch)
+        assert verify_many(signed) == [True] * len(signed)
+        assert verify_many([one._replace(message=message + b"\0") for one in signed]) == [False] * len(signed)
+
+
+def test_nonces_are_new_and_signatures_short(backend: str) -> None:
+    signatures = [falcon.sign(SECRET, MESSAGE) for _ in range(40)]
+    assert len({one[1:41] for one in signatures}) == len(signatures)
+    used = [len(one.rstrip(b"\0")) for one in signatures]
+    assert 1180 < min(used) <= max(used) <= 1280  # 1229 and 4 either way, in the mean and in most cases
+
+
+def test_without_the_kernel_pqclean_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+
+    def sign(secret: bytes, message: bytes) -> bytes:
+        asked.append(message)
+        return SIGNATURE
+
+    monkeypatch.setattr(padded, "sign", sign)
+    monkeypatch.setenv(SWITCH, "1")
+    assert falcon.sign(SECRET, MESSAGE) == SIGNATURE
+    assert asked == [MESSAGE]
+
+
+@pytest.mark.skipif(NATIVE not in available(), reason="the native kernel is not built")
+def test_with_the_kernel_pqclean_does_not_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(padded, "sign")
+    monkeypatch.setenv(SWITCH, "0")
+    assert falcon.verify(PUBLIC, MESSAGE, falcon.sign(SECRET, MESSAGE))
 
 
 def test_a_seed_gives_the_same_key_for_ever() -> None:
@@ -43,7 +93,7 @@ def test_a_seed_gives_the_same_key_for_ever() -> None:
     assert falcon.generate_from_seed(bytes(32)) != (PUBLIC, SECRET)
 
 
-def test_signing_is_randomised() -> None:
+def test_signing_is_randomised(backend: str) -> None:
     assert falcon.sign(SECRET, MESSAGE) != SIGNATURE
 
 
@@ -55,7 +105,7 @@ def test_seed_of_another_size_is_refused(size: int) -> None:
 
 
 @pytest.mark.parametrize("secret", [b"", SECRET[:-1], SECRET + b"\0", b"\x59" + SECRET[1:], b"\x5a" + bytes(2304)])
-def test_bytes_that_are_no_secret_key_do_not_sign(secret: bytes) -> None:
+def test_bytes_that_are_no_secret_key_do_not_sign(backend: str, secret: bytes) -> None:
     with pytest.raises(Refused) as refusal:
         falcon.sign(secret, MESSAGE)
     assert refusal.value.reason is Reason.BAD_KEY
@@ -75,7 +125,7 @@ def test_a_flipped_bit_does_not_verify(place: int) -> None:
     assert not falcon.verify(PUBLIC, MESSAGE, bytes(damaged))
 
 
-def test_only_the_padded_form_of_a_signature_is_accepted() -> None:
+def test_only_the_padded_form_of_a_signature_is_accepted(backend: str) -> None:
     short = next(s for s in (falcon.sign(SECRET, MESSAGE) for _ in count()) if s[-1] == 0).rstrip(b"\0")
     assert padded.verify(PUBLIC, MESSAGE, short)  # the library is wider than we are
     assert falcon.verify(PUBLIC, MESSAGE, short.ljust(1280, b"\0"))
@@ -122,7 +172,7 @@ def test_check_public_key_refuses_other_forms(public: bytes) -> None:
 @pytest.mark.parametrize(
     "work", [lambda: falcon.sign(SECRET, MESSAGE), lambda: falcon.verify(PUBLIC, MESSAGE, SIGNATURE)]
 )
-def test_other_threads_run_meanwhile(work: Callable[[], object], without_forced_switches: None) -> None:
+def test_other_threads_run_meanwhile(backend: str, work: Callable[[], object], without_forced_switches: None) -> None:
     """Threads take turns only where one lets go of the GIL, so counting during the call shows that it does."""
     stop, counted = threading.Event(), 0
 
@@ -163,7 +213,7 @@ def _known_answers(path: Path) -> Iterator[dict[str, bytes]]:
 
 @pytest.mark.vectors
 def test_nist_known_answers(
-    vector_files: Callable[[str, str], list[Path]], tell: Callable[[str, int], None]
+    backend: str, vector_files: Callable[[str, str], list[Path]], tell: Callable[[str, int], None]
 ) -> None:
     cases = tampered = in_padded_form = 0
     for path in vector_files("falcon", "falcon1024*.rsp"):
@@ -185,6 +235,6 @@ def test_nist_known_answers(
                 assert falcon.verify(case["pk"], message, full)
                 assert not falcon.verify(case["pk"], message + b"\0", full)
                 in_padded_form += 1
-    tell("NIST Falcon-1024 known answers", cases)
+    tell(f"NIST Falcon-1024 known answers, {backend} signing under their keys", cases)
     tell("NIST Falcon-1024, tampered and refused", tampered)
     tell("NIST Falcon-1024, short enough for the padded form", in_padded_form)

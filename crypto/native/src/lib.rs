@@ -1,7 +1,8 @@
-//! The fast half of `crypto`: Ristretto255 on curve25519-dalek, and many Falcon-1024 verifications at once.
+//! The fast half of `crypto`: Ristretto255 on curve25519-dalek, Falcon-1024 signatures, and many of their
+//! verifications at once.
 //!
-//! It knows no protocol. `crypto.group.native` and `crypto.falcon_batch` call it; both have a slower form that needs
-//! no compiler and gives the same bytes. No `unsafe` here.
+//! It knows no protocol. `crypto.group.native`, `crypto.falcon` and `crypto.falcon_batch` call it; all have a slower
+//! form that needs no compiler and gives the same bytes, or signatures of the same form. No `unsafe` here.
 
 #![forbid(unsafe_code)]
 
@@ -24,6 +25,7 @@ fn nexus_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(group::multiscalar, module)?)?;
     module.add_function(wrap_pyfunction!(scalars::vector, module)?)?;
     module.add_function(wrap_pyfunction!(scalars::powers, module)?)?;
+    module.add_function(wrap_pyfunction!(falcon::falcon_sign, module)?)?;
     module.add_function(wrap_pyfunction!(falcon::falcon_verify, module)?)?;
     Ok(())
 }
