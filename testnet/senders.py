@@ -1,8 +1,8 @@
 """The accounts that `nexus testnet load` pays from: their keys, and their payments signed before the clock runs.
 
-Signing takes 0.4 ms a payment in the native kernel and 7 to 12 without, so it is done beforehand, in parallel, and never
-counted. A payment has two inputs, two outputs and one signature; no two payments of one load spend the same coin, so
-their order does not matter and they may go to different nodes.
+Signing takes 0.4 ms a payment in the native kernel and 7 to 12 without, so it is done beforehand, in parallel, and
+never counted. A payment has two inputs, two outputs and one signature; no two payments of one load spend the same coin,
+so their order does not matter and they may go to different nodes.
 """
 
 import multiprocessing
