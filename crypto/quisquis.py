@@ -48,7 +48,12 @@ MOVED_SIZE: Final = 4 * ENCODING_SIZE
 AMOUNTS_SIZE: Final = 2 * ENCODING_SIZE
 MOVEMENT_SIZE: Final = 15 * ENCODING_SIZE
 """Eight equations, seven secrets."""
+SHUFFLE_SIZE: Final = 3072
+"""Of `crypto.shuffle` for ten accounts."""
+RANGES_SIZE: Final = 736
+"""Of `crypto.rangeproof` for two commitments to 64 bits."""
 CLOSING_SIZE: Final = 3 * ENCODING_SIZE
+_SIZES: Final = (MIXED_SIZE, MOVED_SIZE, SHUFFLE_SIZE, SHUFFLE_SIZE, AMOUNTS_SIZE, MOVEMENT_SIZE, RANGES_SIZE)
 _FIRST: Final = b"quisquis first shuffle/1"
 _SECOND: Final = b"quisquis second shuffle/1"
 _MOVEMENT: Final = b"quisquis movement/1"
@@ -179,10 +184,6 @@ class Quisquis:
         self._shuffles = Shuffles(group, ACCOUNTS)
         self._ranges = RangeProofs(group, BITS, 2)
         self._minus_base = group.multiply(-1, group.base)
-        self._sizes: Final = PaymentProof(*(bytes(size) for size in (
-            MIXED_SIZE, MOVED_SIZE, *[self._shuffles.proof_size(ACCOUNTS)] * 2, AMOUNTS_SIZE, MOVEMENT_SIZE,
-            self._ranges.proof_size(2),
-        )))
 
     # ---- keys and accounts
 
@@ -262,8 +263,8 @@ class Quisquis:
         drawn = self._draw(inputs, payment, entropy)
         pair = (payment.payer, payment.receiver)
         decoys = [place for place in range(ACCOUNTS) if place not in pair]
-        first = Moves([*pair, *drawn.order(decoys)], drawn.scalar(), drawn.scalars(ACCOUNTS))
-        second = Moves(drawn.order(range(ACCOUNTS)), drawn.scalar(), drawn.scalars(ACCOUNTS))
+        first = Moves([*pair, *drawn.order(decoys)], drawn.scalars(ACCOUNTS), drawn.scalars(ACCOUNTS))
+        second = Moves(drawn.order(range(ACCOUNTS)), drawn.scalars(ACCOUNTS), drawn.scalars(ACCOUNTS))
         blindings = (drawn.scalar(), drawn.scalar(), drawn.scalar(), drawn.scalar())
         mixed = tuple(shuffled(self._group, before, first))
         moved = (
@@ -375,20 +376,10 @@ class Quisquis:
 
         return find_faults(claims, verify)
 
-    def check_sizes(self, proof: PaymentProof) -> None:
-        """Check the lengths of all parts of a proof.
-
-        Raises:
-            Refused: MALFORMED.
-        """
-        for name, part, right in zip(PaymentProof._fields, proof, self._sizes, strict=True):
-            if len(part) != len(right):
-                raise Refused(Reason.MALFORMED, f"the part `{name}` of a payment's proof has {len(right)} bytes")
-
     def _parts(self, claim: PaymentClaim) -> _Parts:
         """Count first, decode then: what is wrong in form costs no product."""
         context, inputs, outputs, fee, proof = claim
-        self.check_sizes(proof)
+        check_sizes(proof)
         if len(inputs) != ACCOUNTS or len(outputs) != ACCOUNTS:
             raise Refused(Reason.MALFORMED, f"a payment turns {ACCOUNTS} accounts into as many")
         if len(context) != CONTEXT_SIZE:
@@ -448,10 +439,21 @@ class Quisquis:
         return elgamal.decryption(self._group, decode_account(self._group, closing.account), closing.amount)
 
 
+def check_sizes(proof: PaymentProof) -> None:
+    """Check the lengths of all parts of a proof.
+
+    Raises:
+        Refused: MALFORMED.
+    """
+    for name, part, size in zip(PaymentProof._fields, proof, _SIZES, strict=True):
+        if len(part) != size:
+            raise Refused(Reason.MALFORMED, f"the part `{name}` of a payment's proof has {size} bytes")
+
+
 class _Drawn:
     """Random scalars, taken one by one."""
 
-    COUNT: Final = 2 * (1 + ACCOUNTS) + 4 + 2 * ACCOUNTS
+    COUNT: Final = 2 * (3 * ACCOUNTS) + 4
 
     def __init__(self, scalars: Sequence[int]) -> None:
         self._left = iter(scalars)

@@ -1,27 +1,32 @@
 """EXPERIMENTAL. A proof that accounts are others, renewed and in another order, without telling which is which.
 
-Output i is input p(i) for a permutation p: its key times one secret rho that all share, its amount blinded anew with a
-secret tau_i of its own, under the new key. No amount and no owner changes.
+Output i is input p(i) for a permutation p: its key times a secret rho_i, its amount blinded anew with a secret tau_i,
+under the new key. No amount and no owner changes.
+
+Each key has a rho of its own. Did all share one, as they well might in the original, then the ratio of two keys would
+outlive the shuffle, and anybody can make keys of a known ratio to others: who gets an account under k times the key of
+another one, with a secret of its own, would find its own among the outputs and so the other one.
 
 The argument puts known ones together: Bayer and Groth, "Efficient Zero-Knowledge Argument for Correctness of a
 Shuffle" (EUROCRYPT 2012), with a matrix of one row, and its single value product argument (section 5.3); for the
 accounts of Fauzi et al., "Quisquis" (ASIACRYPT 2019). This composition is no published proof and nobody has audited
 it. It is sound while discrete logarithms are hard, and hides while the decisional Diffie-Hellman problem is.
 
-    commit to a_i = p(i), counted from 1, to tau, to rho;      draw x
-    commit to b_i = x^(a_i), to s_i = b_i * tau_i;             draw y, z, v
-    commit to the nonces of all that follows;                  draw u; answer
+    commit to a_i = p(i), counted from 1, to tau_i, to q_i = 1 / rho_i;        draw x
+    commit to b_i = x^(a_i), to s_i = b_i * tau_i, to k_i = b_i * q_i;         draw y, z, v
+    commit to the nonces of all that follows;                                  draw u; answer
 
 What makes it a proof, for inputs (g, h, c, d)_j and outputs (g', h', c', d')_i:
 
 * product of (y a_i + b_i - z) = product of (y j + x^j - z): the pairs (a_i, b_i) are the (j, x^j), in some order. So a
   is a permutation, fixed before x.
-* s_i = b_i tau_i for each i, weighted with powers of v. This cannot be left out: whoever owns two accounts could choose
-  s to make up for any error, as their keys span everything that the equations are about.
-* sum b_i g'_i = rho * sum x^j g_j, the same for h; sum b_i c'_i - sum s_i g'_i = sum x^j c_j, the same for d and h'.
-  As a, tau and rho are fixed before x, these hold for each power of x alone: output by output.
+* s_i = b_i tau_i and k_i = b_i q_i for each i, weighted with powers of v. This cannot be left out: whoever owns two
+  accounts could choose s to make up for any error, as their keys span everything that the equations are about.
+* sum k_i g'_i = sum x^j g_j, the same for h; sum b_i c'_i - sum s_i g'_i = sum x^j c_j, the same for d and h'. As a,
+  tau and q are fixed before x, these hold for each power of x alone: output by output, q_i g'_i = g_p(i), and so on. No
+  g_j is the identity, so no q_i is zero.
 
-A proof for n accounts has 32 * (5 n + 24) bytes: points in the order of `_MOVES`, `_POWERS` and `_NONCES`, then scalars
+A proof for n accounts has 32 * (7 n + 26) bytes: points in the order of `_MOVES`, `_POWERS` and `_NONCES`, then scalars
 in that of `_Answers`.
 """
 
@@ -43,23 +48,25 @@ from crypto.ristretto import (
     decode_nonzero,
     decode_scalar,
     encode_scalar,
+    invert_all,
 )
 from crypto.transcript import FiatShamir, append_integer, append_point, batch_weights, secret_scalars
 
 FEWEST: Final = 2
 MOST: Final = 64
-"""Accounts in one shuffle: 11 kB of proof, 16 kB of accounts."""
+"""Accounts in one shuffle: 15 kB of proof, 16 kB of accounts."""
 _DOMAIN: Final = b"account shuffle v1"
-_MOVES: Final = (b"c_a", b"c_tau", b"c_rho")
-_POWERS: Final = (b"c_b", b"c_s")
+_MOVES: Final = (b"c_a", b"c_tau", b"c_q")
+_POWERS: Final = (b"c_b", b"c_s", b"c_k")
 _NONCES: Final = (
-    b"d", b"low", b"high", b"alpha", b"beta", b"gamma", b"omega", b"A_g", b"A_h", b"A_c", b"A_d", b"M_1", b"M_0",
+    b"d", b"low", b"high", b"alpha", b"beta", b"gamma", b"omega", b"kappa", b"A_g", b"A_h", b"A_c", b"A_d",
+    b"M_1", b"M_0",
 )
 _POINTS: Final = len(_MOVES) + len(_POWERS) + len(_NONCES)
 _SINGLE: Final = 8
-"""Answers that are not one for each account: rho and seven blindings."""
-_EQUATIONS: Final = 11
-_BLINDINGS: Final = 5 + 9  # of the five commitments, and of nine among the nonces
+"""Answers that are not one for each account: blindings."""
+_EQUATIONS: Final = 12
+_BLINDINGS: Final = 6 + 10  # of the six commitments, and of ten among the nonces
 
 
 class Moves(NamedTuple):
@@ -67,12 +74,12 @@ class Moves(NamedTuple):
 
     Attributes:
         sources: for each output, the place of its input, from 0.
-        rho: what all keys are multiplied by, not zero.
+        rho: for each output, what its key is multiplied by, not zero.
         tau: for each output, what its amount is blinded with, not zero.
     """
 
     sources: Sequence[int]
-    rho: int
+    rho: Sequence[int]
     tau: Sequence[int]
 
 
@@ -101,6 +108,8 @@ class _Answers(NamedTuple):
     b: list[int]
     tau: list[int]
     s: list[int]
+    q: list[int]
+    k: list[int]
     single: list[int]
 
 
@@ -122,9 +131,7 @@ def shuffled(group: Group, inputs: Sequence[Account], moves: Moves) -> list[Acco
     """
     if sorted(moves.sources) != list(range(len(inputs))):
         raise ValueError(f"{list(moves.sources)} is no order of {len(inputs)} accounts")
-    return [
-        update(group, inputs[source], moves.rho, tau) for source, tau in zip(moves.sources, moves.tau, strict=True)
-    ]
+    return [update(group, inputs[source], rho, tau) for source, rho, tau in zip(*moves, strict=True)]
 
 
 class Shuffles:
@@ -151,7 +158,7 @@ class Shuffles:
             raise Refused(Reason.MALFORMED, f"a shuffle has at least {FEWEST} accounts, not {count}")
         if count > self._most:
             raise Refused(Reason.TOO_LARGE, f"{count} accounts in a shuffle; at most {self._most}")
-        return ENCODING_SIZE * (_POINTS + 5 * count - 2 + _SINGLE)
+        return ENCODING_SIZE * (_POINTS + 7 * count - 2 + _SINGLE)
 
     def prove(
         self, transcript: FiatShamir, inputs: Sequence[Account], outputs: Sequence[Account], moves: Moves,
@@ -219,15 +226,15 @@ class Shuffles:
         entropy: bytes,
     ) -> bytes:
         group, count, commit = self._group, len(inputs), self._commit
-        a, tau, rho = [source + 1 for source in moves.sources], list(moves.tau), moves.rho
-        nonces = iter(secret_scalars(transcript, [*a, *tau, rho], entropy, _BLINDINGS + 5 * count - 1))
-        r_a, r_tau, r_rho, r_b, r_s = islice(nonces, 5)
-        first = [commit(a, r_a), commit(tau, r_tau), self._pedersen.commit(rho, r_rho).encode()]
+        a, tau, q = [source + 1 for source in moves.sources], list(moves.tau), invert_all(moves.rho)
+        nonces = iter(secret_scalars(transcript, [*a, *tau, *q], entropy, _BLINDINGS + 7 * count - 2))
+        r_a, r_tau, r_q, r_b, r_s, r_k = islice(nonces, 6)
+        first = [commit(a, r_a), commit(tau, r_tau), commit(q, r_q)]
         x = _draw(transcript, _MOVES, first, b"x")[0]
         powers = group.powers(x, count + 1).integers()
         b = [powers[place] for place in a]
-        s = products(b, tau)
-        second = [commit(b, r_b), commit(s, r_s)]
+        s, k = products(b, tau), products(b, q)
+        second = [commit(b, r_b), commit(s, r_s), commit(k, r_k)]
         y, z, v = _draw(transcript, _POWERS, second, b"y", b"z", b"v")
 
         d = [(y * place + power - z) % ORDER for place, power in zip(a, b, strict=True)]
@@ -236,39 +243,40 @@ class Shuffles:
             partial.append(partial[-1] * factor % ORDER)
         e, delta = _take(nonces, count), [0, *_take(nonces, count - 2), 0]
         delta[0] = e[0]
-        alpha, beta, gamma = (_take(nonces, count) for _ in range(3))
-        omega, r_e, r_low, r_high, r_alpha, r_beta, r_gamma, r_omega, r_m1, r_m0 = nonces
+        alpha, beta, gamma, omega, kappa = (_take(nonces, count) for _ in range(5))
+        r_e, r_low, r_high, r_alpha, r_beta, r_gamma, r_omega, r_kappa, r_m1, r_m0 = nonces
         steps = range(count - 1)
         low = [-delta[i] * e[i + 1] for i in steps]
         high = [delta[i + 1] - d[i + 1] * delta[i] - partial[i] * e[i + 1] for i in steps]
-        weights = group.powers(v, count).scale(v).integers()
-        m_1 = sum(w * (p * q + f * t - g) for w, p, q, f, t, g in zip(weights, b, beta, alpha, tau, gamma, strict=True))
-        m_0 = sum(w * f * q for w, f, q in zip(weights, alpha, beta, strict=True))
+        weights = group.powers(v, 2 * count).scale(v).integers()
+        pairs = list(zip(weights, b * 2, alpha * 2, tau + q, beta + omega, gamma + kappa, strict=True))
+        m_1 = sum(w * (left * q_right + q_left * right - q_both) for w, left, q_left, right, q_right, q_both in pairs)
+        m_0 = sum(w * q_left * q_right for w, _, q_left, _, q_right, _ in pairs)
         third = [
-            commit(e, r_e), commit(low, r_low), commit(high, r_high),
-            commit(alpha, r_alpha), commit(beta, r_beta), commit(gamma, r_gamma),
-            self._pedersen.commit(omega, r_omega).encode(),
-            *self._announce(inputs, outputs, powers[1:], (alpha, gamma, omega)),
+            commit(e, r_e), commit(low, r_low), commit(high, r_high), commit(alpha, r_alpha), commit(beta, r_beta),
+            commit(gamma, r_gamma), commit(omega, r_omega), commit(kappa, r_kappa),
+            *self._announce(outputs, alpha, gamma, kappa),
             self._pedersen.commit(m_1, r_m1).encode(), self._pedersen.commit(m_0, r_m0).encode(),
         ]
         u = _draw(transcript, _NONCES, third, b"u")[0]
-        secrets = [*d, *partial[1:-1], *b, *tau, *s, rho, y * r_a + r_b, r_high, r_b, r_tau, r_s, r_rho, r_m1]
-        masks = [*e, *delta[1:-1], *alpha, *beta, *gamma, omega, r_e, r_low, r_alpha, r_beta, r_gamma, r_omega, r_m0]
+        secrets = [*d, *partial[1:-1], *b, *tau, *s, *q, *k, y * r_a + r_b, r_high, r_b, r_tau, r_s, r_q, r_k, r_m1]
+        masks = [
+            *e, *delta[1:-1], *alpha, *beta, *gamma, *omega, *kappa,
+            r_e, r_low, r_alpha, r_beta, r_gamma, r_omega, r_kappa, r_m0,
+        ]
         answers = [encode_scalar(u * secret + mask) for secret, mask in zip(secrets, masks, strict=True)]
         return b"".join([*first, *second, *third, *answers])
 
     def _announce(
-        self, inputs: Sequence[Account], outputs: Sequence[Account], powers: list[int],
-        masks: tuple[list[int], list[int], int],
+        self, outputs: Sequence[Account], alpha: Sequence[int], gamma: Sequence[int], kappa: Sequence[int]
     ) -> Iterator[bytes]:
-        """Yield the four equations on accounts, evaluated on nonces (alpha for b, gamma for s, omega for rho)."""
-        group, (alpha, gamma, omega) = self._group, masks
-        columns, after = list(zip(*inputs, strict=True)), list(zip(*outputs, strict=True))
-        x, b = group.vector(powers), group.vector(alpha)
+        """Yield the four equations on accounts, evaluated on nonces: alpha for b, gamma for s, kappa for k."""
+        group, after = self._group, list(zip(*outputs, strict=True))
         for key in (0, 1):
-            yield group.multiscalar(b.join(x.scale(-omega)), (*after[key], *columns[key])).encode()
+            yield group.multiscalar(group.vector(kappa), after[key]).encode()
+        both = group.vector(alpha).join(group.vector(gamma).scale(-1))
         for key in (0, 1):
-            yield group.multiscalar(b.join(group.vector(gamma).scale(-1)), (*after[2 + key], *after[key])).encode()
+            yield group.multiscalar(both, (*after[2 + key], *after[key])).encode()
 
     def _commit(self, values: Sequence[int], blinding: int) -> bytes:
         points = [self._pedersen.blinding_base, *self._bases[: len(values)]]
@@ -290,40 +298,40 @@ class Shuffles:
         u = _draw(transcript, _NONCES, parts[end:_POINTS], b"u")[0]
         for part in parts[_POINTS:]:
             transcript.append(b"answer", part)
-        lists = [_take(scalars, size) for size in (count, count - 2, count, count, count, _SINGLE)]
+        lists = [_take(scalars, size) for size in (count, count - 2, *[count] * 5, _SINGLE)]
         return _Opened(inputs, outputs, points, _Answers(*lists), _Challenges(x, y, z, v, u))
 
     def _equation(self, proof: _Opened, weights: Sequence[int]) -> Equation:
-        """Return the eleven equations of a proof, each times its weight, as one sum.
+        """Return the twelve equations of a proof, each times its weight, as one sum.
 
         Every one is "what was committed, times u, and the nonce's commitment, less what was answered".
         """
         group, answers, (x, y, z, v, u) = self._group, proof.answers, proof.drawn
         count = len(answers.d)
-        rho, r_d, r_high, r_b, r_tau, r_s, r_rho, r_m = answers.single
-        w_d, w_steps, w_b, w_tau, w_s, w_rho, w_m, *w_accounts = weights
+        w_d, w_steps, w_b, w_tau, w_s, w_q, w_k, w_m, *w_accounts = weights
         powers = group.powers(x, count).scale(x)
         partial = [answers.d[0], *answers.products, u * _product(powers.integers(), y, z) % ORDER]
         steps = [u * partial[i + 1] - partial[i] * answers.d[i + 1] for i in range(count - 1)]
-        d, b, tau, s = (group.vector(values) for values in (answers.d, answers.b, answers.tau, answers.s))
+        d, b, tau, s, q, k = (
+            group.vector(values) for values in (answers.d, answers.b, answers.tau, answers.s, answers.q, answers.k)
+        )
         shared = d.shift(u * z).scale(-w_d) + group.vector([*steps, 0]).scale(-w_steps)
-        shared = shared + b.scale(-w_b) + tau.scale(-w_tau) + s.scale(-w_s)
-        weighed = group.powers(v, count).scale(v)
-        m = weighed.inner(b * tau + s.scale(-u))
-        blinding = w_d * r_d + w_steps * r_high + w_b * r_b + w_tau * r_tau + w_s * r_s + w_rho * r_rho + w_m * r_m
+        shared = shared + b.scale(-w_b) + tau.scale(-w_tau) + s.scale(-w_s) + q.scale(-w_q) + k.scale(-w_k)
+        m = group.powers(v, 2 * count).scale(v).inner((b * tau + s.scale(-u)).join(b * q + k.scale(-u)))
+        blinding = sum(weight * answer for weight, answer in zip(weights[:_SINGLE], answers.single, strict=True))
         committed = [
-            w_d * u * y, w_tau * u, w_rho * u,  # c_a, c_tau, c_rho
-            w_d * u + w_b * u, w_s * u,  # c_b, c_s
-            w_d, w_steps, w_steps * u, w_b, w_tau, w_s, w_rho,  # d, low, high, alpha, beta, gamma, omega
+            w_d * u * y, w_tau * u, w_q * u,  # c_a, c_tau, c_q
+            w_d * u + w_b * u, w_s * u, w_k * u,  # c_b, c_s, c_k
+            w_d, w_steps, w_steps * u, w_b, w_tau, w_s, w_q, w_k,  # d, low, high, alpha, beta, gamma, omega, kappa
             *(-weight for weight in w_accounts), w_m * u, w_m,
         ]
         w_g, w_h, w_c, w_dd = w_accounts
-        after = [b.scale(w_g) + s.scale(-w_c), b.scale(w_h) + s.scale(-w_dd), b.scale(w_c), b.scale(w_dd)]
-        before = [powers.scale(-factor) for factor in (w_g * rho, w_h * rho, w_c * u, w_dd * u)]
+        after = [k.scale(w_g) + s.scale(-w_c), k.scale(w_h) + s.scale(-w_dd), b.scale(w_c), b.scale(w_dd)]
+        before = [powers.scale(-weight * u) for weight in w_accounts]
         own = [scalar for column in (*after, *before) for scalar in column.integers()]
         points = [account[part] for side in (proof.outputs, proof.inputs) for part in range(4) for account in side]
         none = group.vector(())
-        return Equation(-w_rho * rho - w_m * m, -blinding, shared, none, committed + own, proof.points + points)
+        return Equation(-w_m * m, -blinding, shared, none, committed + own, proof.points + points)
 
 
 def check_witness(group: Group, inputs: Sequence[Account], outputs: Sequence[Account], moves: Moves) -> None:
@@ -337,9 +345,9 @@ def check_witness(group: Group, inputs: Sequence[Account], outputs: Sequence[Acc
         raise Refused(Reason.UNPROVEN, "the outputs are not what the moves make of the inputs")
 
 
-def products(b: Sequence[int], tau: Sequence[int]) -> list[int]:
-    """Return s: b_i times tau_i for each output."""
-    return [left * right % ORDER for left, right in zip(b, tau, strict=True)]
+def products(b: Sequence[int], moves: Sequence[int]) -> list[int]:
+    """Return s for tau and k for q: b_i times it, for each output."""
+    return [left * right % ORDER for left, right in zip(b, moves, strict=True)]
 
 
 def _encoded(accounts: Sequence[Account]) -> list[bytes]:

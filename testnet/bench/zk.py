@@ -134,7 +134,7 @@ def shuffle_figures(group: Group, batch: int) -> Iterator[Figure]:
     proofs, order = Shuffles(group, ACCOUNTS), list(range(ACCOUNTS))
     secrets.SystemRandom().shuffle(order)
     inputs = [new_account(group, scalar(), scalar(), place, scalar()) for place in range(ACCOUNTS)]
-    moves = Moves(order, scalar(), [scalar() for _ in order])
+    moves = Moves(order, [scalar() for _ in order], [scalar() for _ in order])
     outputs = shuffled(group, inputs, moves)
     before, after = ([account.encode() for account in side] for side in (inputs, outputs))
 

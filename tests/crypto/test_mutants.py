@@ -9,6 +9,8 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 
 import pytest
 
@@ -22,6 +24,7 @@ from crypto.gadgets import in_range
 from crypto.group import available, load
 from crypto.hashing import Label
 from crypto.pedersen import Pedersen, pedersen
+from crypto.quisquis import Payment, PaymentClaim, PaymentProof, Quisquis
 from crypto.r1cs import ConstraintClaim, ConstraintProofs
 from crypto.rangeproof import RangeClaim, RangeProofs
 from crypto.ring import Ring, RingClaim, Spend
@@ -44,12 +47,30 @@ class Specimen:
     context: bytes = bytes(32)
 
 
+PARTS = (
+    Reason.BAD_EXCESS, Reason.BAD_RANGE_PROOF, Reason.BAD_RING_SIGNATURE, Reason.BAD_SHUFFLE, Reason.BAD_MOVEMENT,
+)  # fmt: skip
 Verify = Callable[[Specimen], None]
 Shape = Callable[[Group, list[Point]], sigma.Statement]
 
 
 def pieces(data: bytes) -> tuple[bytes, ...]:
     return tuple(data[at : at + 32] for at in range(0, len(data), 32))
+
+
+def split(parts: tuple[bytes, ...], *counts: int) -> list[tuple[bytes, ...]]:
+    left = iter(parts)
+    return [tuple(islice(left, count)) for count in counts]
+
+
+def under_one_name(verify: Callable[[], None]) -> None:
+    """Let any part of a payment that is not proven be UNPROVEN."""
+    try:
+        verify()
+    except Refused as refused:
+        if refused.reason in PARTS:
+            raise Refused(Reason.UNPROVEN, refused.detail) from None
+        raise
 
 
 def range_proof(group: Group) -> tuple[Specimen, Verify]:
@@ -142,7 +163,7 @@ def account_update(group: Group) -> tuple[Specimen, Verify]:
 
 def account_shuffle(group: Group) -> tuple[Specimen, Verify]:
     """Three accounts; the statement is the points of all, inputs first."""
-    system, moves = Shuffles(group, 3), Moves([2, 0, 1], 2**201, [2**202, 2**203, 2**204])
+    system, moves = Shuffles(group, 3), Moves([2, 0, 1], [5, 6, 2**201], [2**202, 2**203, 2**204])
     inputs = [new_account(group, 2**200 + n, 2**199 + 3 * n, n, 2**198 + n) for n in range(3)]
     outputs = shuffled(group, inputs, moves)
     proof = pieces(system.prove(Transcript(b"test", bytes(32)), inputs, outputs, moves, ENTROPY))
@@ -153,7 +174,29 @@ def account_shuffle(group: Group) -> tuple[Specimen, Verify]:
         claim = ShuffleClaim(Transcript(b"test", given.context), accounts[:3], accounts[3:], whole)
         system.verify(claim, ENTROPY)
 
-    return Specimen(pieces(b"".join(one.encode() for one in (*inputs, *outputs))), proof[:18], proof[18:]), verify
+    return Specimen(pieces(b"".join(one.encode() for one in (*inputs, *outputs))), proof[:20], proof[20:]), verify
+
+
+def account_payment(group: Group) -> tuple[Specimen, Verify]:
+    """Nine accounts and a new one; the statement is the points of all, inputs first."""
+    system, keys = Quisquis(group), [2**200 + n for n in range(10)]
+    accounts = [new_account(group, key, 2**199 + 3 * place, 20, 2**198 + place) for place, key in enumerate(keys[:9])]
+    inputs = (*(one.encode() for one in accounts), system.account(system.key(keys[9], 2**197), 0))
+    drawn = system.arrange(inputs, Payment(3, keys[3], 20, 9, 12, 1), ENTROPY)
+    mixed, moved, first, second, amounts, movement, ranges = map(pieces, system.prove(bytes(32), drawn, ENTROPY))
+
+    def verify(given: Specimen) -> None:
+        mixed, moved, first, second, amounts, movement, head, tail = split(given.points, 40, 4, 20, 20, 2, 8, 4, 14)
+        one, two, answers, middle, end = split(given.scalars, 76, 76, 7, 3, 2)
+        parts = (mixed, moved, first + one, second + two, amounts, movement + answers, head + middle + tail + end)
+        sides = [b"".join(given.statement[at : at + 4]) for at in range(0, len(given.statement), 4)]
+        whole = PaymentProof(*(b"".join(part) for part in parts))
+        claim = PaymentClaim(given.context, tuple(sides[:10]), tuple(sides[10:]), 1, whole)
+        under_one_name(partial(system.verify, claim, ENTROPY))
+
+    points = mixed + moved + first[:20] + second[:20] + amounts + movement[:8] + ranges[:4] + ranges[7:-2]
+    scalars = first[20:] + second[20:] + movement[8:] + ranges[4:7] + ranges[-2:]
+    return Specimen(pieces(b"".join((*inputs, *drawn.outputs))), points, scalars), verify
 
 
 def ring_signature(group: Group) -> tuple[Specimen, Verify]:
@@ -196,12 +239,7 @@ def ring_payment(group: Group) -> tuple[Specimen, Verify]:
         balance = Balance(b"", (stated.commitment,), new, 5)
         amounts = Claim(given.context, new, shown, (balance,), (given.points[1] + given.scalars[many],))
         claim = RingPaymentClaim((stated,), (b"".join((given.points[0], *given.scalars[:many])),), amounts)
-        try:
-            system.verify(claim, ENTROPY)
-        except Refused as refused:
-            if refused.reason in (Reason.BAD_EXCESS, Reason.BAD_RANGE_PROOF, Reason.BAD_RING_SIGNATURE):
-                raise Refused(Reason.UNPROVEN, refused.detail) from None
-            raise
+        under_one_name(partial(system.verify, claim, ENTROPY))
 
     statement = (*keys, *coins.commitments, coins.commitment, coins.image, system.commit(made.opening))
     return Specimen(statement, points, scalars), verify
@@ -211,7 +249,7 @@ CHANGES = ("points", "point", "scalars", "scalar", "statement", "stated", "conte
 """All but the last keep the proper form."""
 KINDS = (
     range_proof, constraint_proof, schnorr, equal_logarithm, same_value,
-    decryption, account_update, account_shuffle, ring_signature, ring_payment,
+    decryption, account_update, account_shuffle, account_payment, ring_signature, ring_payment,
 )  # fmt: skip
 
 

@@ -20,7 +20,6 @@ from crypto.transcript import FiatShamir, Transcript
 
 ENTROPY = b"e" * 32
 SIZES = (2, 3, 9)
-RHO = 2**199 + 3
 
 
 @pytest.fixture(params=available())
@@ -53,7 +52,10 @@ def accounts(group: Group, count: int) -> list[Account]:
 
 def turned(count: int) -> Moves:
     """Return moves by which each account goes one place up."""
-    return Moves([(place - 1) % count for place in range(count)], RHO, [2**203 + n for n in range(count)])
+    return Moves(
+        [(place - 1) % count for place in range(count)], [2**199 + 3 * n for n in range(count)],
+        [2**203 + n for n in range(count)],
+    )
 
 
 def claim(
@@ -69,7 +71,7 @@ def test_true_shuffles(group: Group) -> None:
         inputs, moves = accounts(group, count), turned(count)
         outputs = shuffled(group, inputs, moves)
         proof = proofs.prove(begun(), inputs, outputs, moves, ENTROPY)
-        assert len(proof) == proofs.proof_size(count) == 32 * (5 * count + 24)
+        assert len(proof) == proofs.proof_size(count) == 32 * (7 * count + 26)
         proofs.verify(claim(inputs, outputs, proof), ENTROPY)
         made.append((inputs, outputs, proof))
         for place, account in enumerate(outputs):
@@ -85,7 +87,8 @@ def test_true_shuffles(group: Group) -> None:
 @given(st.permutations(range(5)), st.integers(1, ORDER - 1), st.binary(min_size=32, max_size=32))
 def test_every_order(sources: list[int], rho: int, entropy: bytes) -> None:
     group = load(available()[0])
-    proofs, inputs, moves = Shuffles(group, 5), accounts(group, 5), Moves(sources, rho, [7, 7, 8, 9, rho])
+    moves = Moves(sources, [rho, rho, 5, 4, ORDER - 1], [7, 7, 8, 9, rho])
+    proofs, inputs = Shuffles(group, 5), accounts(group, 5)
     outputs = shuffled(group, inputs, moves)
     proofs.verify(claim(inputs, outputs, proofs.prove(begun(), inputs, outputs, moves, entropy)), entropy)
 
@@ -102,13 +105,14 @@ def test_both_backends_make_the_same_bytes() -> None:
 def test_wrong_witness_is_not_proven(group: Group) -> None:
     proofs, inputs, moves = Shuffles(group), accounts(group, 3), turned(3)
     outputs = shuffled(group, inputs, moves)
-    for wrong in (moves._replace(rho=5), moves._replace(sources=[0, 1, 2]), moves._replace(tau=[1, 2, 3])):
+    for wrong in (moves._replace(rho=[5, 6, 7]), moves._replace(sources=[0, 1, 2]), moves._replace(tau=[1, 2, 3])):
         assert reason_of(proofs.prove, begun(), inputs, outputs, wrong, ENTROPY) is Reason.UNPROVEN
 
 
 @pytest.mark.parametrize(
-    "moves", [Moves([0, 0, 2], 1, [1, 1, 1]), Moves([0, 1], 1, [1, 1]), Moves([1, 2, 3], 1, [1, 1, 1]),
-              Moves([0, 1, 2], 1, [1, 1]), Moves([0, 1, 2], 0, [1, 1, 1]), Moves([0, 1, 2], 1, [1, ORDER, 1])]
+    "moves", [Moves([0, 0, 2], [1] * 3, [1] * 3), Moves([0, 1], [1] * 2, [1] * 2), Moves([1, 2, 3], [1] * 3, [1] * 3),
+              Moves([0, 1, 2], [1] * 3, [1] * 2), Moves([0, 1, 2], [1] * 2, [1] * 3),
+              Moves([0, 1, 2], [1, 0, 1], [1] * 3), Moves([0, 1, 2], [1] * 3, [1, ORDER, 1])]
 )  # fmt: skip
 def test_no_moves(group: Group, moves: Moves) -> None:
     with pytest.raises(ValueError):
@@ -160,7 +164,7 @@ def test_every_point_and_scalar_is_checked(group: Group) -> None:
     proofs, inputs, moves = Shuffles(group), accounts(group, 2), turned(2)
     outputs = shuffled(group, inputs, moves)
     proof = proofs.prove(begun(), inputs, outputs, moves, ENTROPY)
-    points = 18 * 32
+    points = 20 * 32
     for at in range(0, len(proof), 32):
         scalar = int.from_bytes(proof[at : at + 32], "little")
         bad = IDENTITY if at < points else (scalar + ORDER).to_bytes(32, "little")
@@ -178,13 +182,13 @@ def test_every_point_and_scalar_is_checked(group: Group) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.binary(min_size=126, max_size=129), max_size=3), st.lists(st.binary(max_size=128), max_size=3),
-       st.one_of(st.binary(max_size=40), st.binary(min_size=1088, max_size=1088)))  # fmt: skip
+       st.one_of(st.binary(max_size=40), st.binary(min_size=1280, max_size=1280)))  # fmt: skip
 def test_hostile_bytes_are_refused(inputs: list[bytes], outputs: list[bytes], proof: bytes) -> None:
     proofs = Shuffles(load(available()[0]), 2)
     assert reason_of(proofs.verify, ShuffleClaim(begun(), inputs, outputs, proof), ENTROPY) is not Reason.INTERNAL
 
 
-EQUATIONS = ("d", "steps", "b", "tau", "s", "rho", "product", "g", "h", "c", "d of accounts")
+EQUATIONS = ("d", "steps", "b", "tau", "s", "q", "k", "product", "g", "h", "c", "d of accounts")
 """Of a proof, in the order of their weights."""
 
 
@@ -223,15 +227,25 @@ def test_moved_value(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_duplicate_in_the_permutation(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs, moves = accounts(group, 4), turned(4)._replace(sources=[0, 1, 1, 3])
-    outputs = [update(group, inputs[source], RHO, moves.tau[place]) for place, source in enumerate(moves.sources)]
+    outputs = [update(group, inputs[source], rho, tau) for source, rho, tau in zip(*moves, strict=True)]
     assert cheat(monkeypatch, group, inputs, outputs, moves) == {"steps", "g", "h", "c", "d of accounts"}
 
 
 def test_account_under_another_rho(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs, moves = accounts(group, 4), turned(4)
     outputs = shuffled(group, inputs, moves)
-    outputs[2] = update(group, inputs[moves.sources[2]], RHO + 1, moves.tau[2])
+    outputs[2] = update(group, inputs[moves.sources[2]], moves.rho[2] + 1, moves.tau[2])
     assert cheat(monkeypatch, group, inputs, outputs, moves) == {"g", "h"}
+
+
+def test_keys_of_a_known_ratio_have_another_one_afterwards(group: Group) -> None:
+    """Else who has an account under a multiple of the key of another one would recognise that one, too."""
+    inputs, ratio = accounts(group, 3), 12345
+    key = group.multiply(ratio, inputs[0].g)
+    inputs[1] = inputs[1]._replace(g=key, h=group.multiply(secret_of(1), key))
+    outputs = shuffled(group, inputs, turned(3))
+    mine = next(one for one in outputs if owns(group, secret_of(1), one))
+    assert not any(group.multiply(ratio, one.g).encode() == mine.g.encode() for one in outputs)
 
 
 def test_swapped_outputs(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,15 +266,47 @@ def test_another_owner(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_owner_of_two_accounts_cannot_make_up_for_money(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever knows two secrets finds s for which every equation on accounts holds; the product refuses it."""
-    gain, inputs, moves = 1_000_000, accounts(group, 2), Moves([0, 1], RHO, [2**203, 2**204])
+    gain, inputs = 1_000_000, accounts(group, 2)
+    moves = Moves([0, 1], [2**199 + 3, 2**199 + 9], [2**203, 2**204])
     outputs = shuffled(group, inputs, moves)
     outputs[0] = outputs[0]._replace(d=group.add(outputs[0].d, group.multiply(gain, group.base)))
+    logarithms = [rho * base_of(place) for place, rho in enumerate(moves.rho)]
 
-    def forged(b: Sequence[int], tau: Sequence[int]) -> list[int]:
-        first = b[0] * gain * pow(RHO * base_of(0) * (secret_of(0) - secret_of(1)), -1, ORDER)
-        second = -first * base_of(0) * pow(base_of(1), -1, ORDER)
-        return [(b[0] * tau[0] + first) % ORDER, (b[1] * tau[1] + second) % ORDER]
+    def forged(b: Sequence[int], factors: Sequence[int]) -> list[int]:
+        true = [left * right % ORDER for left, right in zip(b, factors, strict=True)]
+        if factors != moves.tau:
+            return true
+        first = b[0] * gain * pow(logarithms[0] * (secret_of(0) - secret_of(1)), -1, ORDER)
+        second = -first * logarithms[0] * pow(logarithms[1], -1, ORDER)
+        return [(true[0] + first) % ORDER, (true[1] + second) % ORDER]
 
     assert cheat(monkeypatch, group, inputs, outputs, moves) == {"d of accounts"}
+    monkeypatch.setattr(shuffle, "products", forged)
+    assert cheat(monkeypatch, group, inputs, outputs, moves) == {"product"}
+
+
+def test_owner_of_two_accounts_cannot_take_keys_apart(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same with k: an account is given a key of another owner, and the product refuses it."""
+    inputs, moves = accounts(group, 2), Moves([0, 1], [2**199 + 3, 2**199 + 9], [2**203, 2**204])
+    outputs = shuffled(group, inputs, moves)
+    bases, thief = [base_of(place) for place in range(2)], secret_of(9)
+    moved = group.multiply(bases[0] * moves.rho[0], group.base)
+    stolen = group.multiply(thief, moved)
+    blinding = group.multiply(moves.tau[0], group.subtract(stolen, outputs[0].h))
+    outputs[0] = outputs[0]._replace(h=stolen, d=group.add(outputs[0].d, blinding))
+    after = [bases[place] * rho for place, rho in enumerate(moves.rho)]
+
+    def forged(b: Sequence[int], factors: Sequence[int]) -> list[int]:
+        true = [left * right % ORDER for left, right in zip(b, factors, strict=True)]
+        if factors == moves.tau:
+            return true
+        # k_0 g'_0 + k_1 g'_1 and k_0 h'_0 + k_1 h'_1 are to be what they were: two equations, two unknowns.
+        g = sum(power * base for power, base in zip(b, bases, strict=True))
+        h = sum(power * base * secret_of(place) for place, (power, base) in enumerate(zip(b, bases, strict=True)))
+        first = (h - secret_of(1) * g) * pow((thief - secret_of(1)) * after[0], -1, ORDER)
+        second = (g - first * after[0]) * pow(after[1], -1, ORDER)
+        return [first % ORDER, second % ORDER]
+
+    assert cheat(monkeypatch, group, inputs, outputs, moves) == {"h"}
     monkeypatch.setattr(shuffle, "products", forged)
     assert cheat(monkeypatch, group, inputs, outputs, moves) == {"product"}
