@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 
 from apps.exempt import exemption, needs_where
 from apps.gas import intrinsic_gas
+from apps.moves import check_move
 from apps.prooftask import ProofTask
 from apps.registry import MESSAGES
-from apps.script import check_spend
 from apps.token.messages import Withdraw
 from apps.validity import View, check_common, check_fee_funds, check_where, resolve_keys, stateless_check
 from crypto.errors import Reason, Refused
@@ -68,9 +68,9 @@ def check_for_admission(decoded: Decoded, view: View, pending_fees: int = 0) -> 
     coins: tuple[OutPoint, ...] = ()
     proofs: ProofTask | None = None
     if not isinstance(payload, Call):
-        spending = check_spend(payload, decoded, keys, view)
-        payers = spending.owners
-        proofs = spending.proofs(decoded.wtxid)
+        move = check_move(payload, decoded, keys, view)
+        payers = move.owners
+        proofs = move.proofs(decoded.wtxid)
     else:
         expected = nonce(view.reader, payload.sender)
         if payload.nonce < expected:

@@ -14,14 +14,13 @@ from apps.chain.upgrade import version_at
 from apps.exempt import Exemption, exemption, needs_where
 from apps.gas import BLOCK_ROOM, intrinsic_gas
 from apps.module import BlockDraft, Context, GasMeter
+from apps.moves import Move, apply_move, check_move
 from apps.proofs.load import retarget
 from apps.proofs.records import demands, use_free
 from apps.prooftask import ProofCheck, ProofTask, proofs_hold
 from apps.receipts import receipts_root
-from apps.registry import MESSAGES, MODULES
-from apps.script import check_spend
+from apps.registry import MESSAGES, MODULES, TURNSTILES
 from apps.supply import check_changes
-from apps.transfer import Spending, apply_spend, successions
 from apps.validity import SignatureCheck, View, check_call, check_common, check_where, resolve_keys, stateless_check
 from crypto.errors import Reason, Refused
 from state.changes import Overlay, Reader
@@ -67,13 +66,13 @@ class _Checked(NamedTuple):
     decoded: Decoded
     keys: tuple[bytes, ...]
     gas_wanted: int
-    spending: Spending | None
+    move: Move | None
     exemption: Exemption | None
 
     @property
     def proofs(self) -> ProofTask | None:
         """The proofs that it stands on, not verified yet."""
-        return None if self.spending is None else self.spending.proofs(self.decoded.wtxid)
+        return None if self.move is None else self.move.proofs(self.decoded.wtxid)
 
 
 class _Outcome(NamedTuple):
@@ -105,7 +104,6 @@ class _Execution:
         self.touched: list[tuple[Address, ...]] = []
         self.events: list[Event] = []
         self.successions: list[Succession] = []
-        self.turned = False  # the turnstile moved
         for module in MODULES:
             module.begin_block(self.state, draft, self.events)
 
@@ -116,19 +114,19 @@ class _Execution:
         exempt = exemption(decoded, self.view)
         gas_wanted = check_common(decoded, keys, self.view, exempt=exempt is not None)
         payload = decoded.body.payload
-        spending: Spending | None = None
+        move: Move | None = None
         payers: set[Address] = set()
         if isinstance(payload, Call):
             check_call(payload, decoded.body.fee, self.state)
             payers = {payload.sender}
         else:
-            spending = check_spend(payload, decoded, keys, self.view)
-            payers = spending.owners
+            move = check_move(payload, decoded, keys, self.view)
+            payers = move.owners
         if exempt is None and needs_where(decoded):
             check_where(payers, decoded.body.sponsor, self.view)
         if not self.is_verified(decoded, keys):
             raise Refused(Reason.BAD_SIGNATURE, "a witness does not hold under the signer's current key")
-        return _Checked(decoded, keys, gas_wanted, spending, exempt)
+        return _Checked(decoded, keys, gas_wanted, move, exempt)
 
     def check_room(self, decoded: Decoded, gas_wanted: int) -> None:
         """Check the caps of a block. Raises Refused(TOO_LARGE)."""
@@ -141,16 +139,13 @@ class _Execution:
 
     def apply(self, checked: _Checked) -> None:
         """Run a transaction that `check` passed, and write its receipt."""
-        decoded, keys, gas_wanted, spending, exempt = checked
+        decoded, keys, gas_wanted, move, exempt = checked
         body = decoded.body
         self._register_keys(decoded, keys)
-        if not isinstance(body.payload, Call) and spending is not None:
-            events = tuple(apply_spend(body.payload, decoded, spending, self.state))
-            touched = spending.owners
-            self.successions += successions(spending.spent, body.payload.outputs, decoded.txid)
-            self.turned = self.turned or bool(spending.movement.flows)
-            touched.update([output.owner for output in body.payload.outputs])
-            outcome = _Outcome(gas_wanted, events, touched, "", "")
+        if move is not None:
+            moved = apply_move(move, decoded, self.state, self.draft.height)
+            self.successions += moved.successions
+            outcome = _Outcome(gas_wanted, tuple(moved.events), moved.touched, "", "")
         elif isinstance(body.payload, Call):
             debit(self.state, body.payload.sender, NATIVE, body.fee)
             if exempt is not None:
@@ -158,7 +153,7 @@ class _Execution:
             set_nonce(self.state, body.payload.sender, body.payload.nonce + 1)
             outcome = run_call(self.state, self.draft, body.payload, decoded, keys)
         else:
-            raise TypeError("what spends outputs was checked first")
+            raise TypeError("what is no call was checked first")
         self.bytes += len(decoded.raw)
         self.gas += gas_wanted
         self.fees += body.fee
@@ -190,7 +185,7 @@ class _Execution:
             module.end_block(self.state, self.draft, self.events)
         receipts = tuple(self.receipts)
         changes = self.state.changes()
-        if self.turned:
+        if any(key.startswith(TURNSTILES) for key in changes.entries):
             check_changes(changes)
         return BlockResult(
             changes, receipts, receipts_root(receipts), tuple(self.events), tuple(self.touched),

@@ -1,9 +1,9 @@
 """What work costs. One unit of gas stands for about a microsecond of one node's CPU, rounded up to be safe, with
 a premium on what stays in the state for ever.
 
-A transfer uses exactly its intrinsic gas. A call uses its intrinsic gas plus that of its messages, a script that of its
-program, up to the gas that its sender wanted. The fee is paid for the gas wanted, not for the gas used: so that a
-block's worst case is known before it runs.
+A transfer or an anonymous payment uses exactly its intrinsic gas. A call uses its intrinsic gas plus that of its
+messages, a script that of its program, up to the gas that its sender wanted. The fee is paid for the gas wanted, not
+for the gas used: so that a block's worst case is known before it runs.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import Final
 
 from crypto.confidential import padded
 from crypto.schemes import Scheme, signature_count
-from state.transaction import Call, Payload, Spend, Transfer, held
+from state.transaction import AccountPayment, Call, Payload, RingPayment, Script, Spend, held
 from state.zkvm.machine import Ran
 
 TRANSACTION: Final = 100
@@ -38,6 +38,12 @@ COMMITTED: Final = 200
 """Each commitment that a program reads."""
 WORK: Final = 1
 """Each unit of a program's other work (`state.zkvm.machine`)."""
+ACCOUNT_PROOF: Final = 40_000
+"""The proof of a payment between anonymous accounts: two shuffles, what moved, a range proof."""
+ACCOUNT: Final = 300
+"""Each anonymous account that a payment renews or adds: its record, its slot."""
+RING: Final = 20_000
+"""Each ring: one signature over all its members, whose challenges wait for each other."""
 RECORD: Final = 100
 """Each record that a message reads and writes."""
 BLOCK_ROOM: Final = TRANSACTION
@@ -65,15 +71,25 @@ def intrinsic_gas(payload: Payload, size: int, keys: Sequence[bytes], excesses: 
         Refused: BAD_KEY.
     """
     gas = TRANSACTION + BYTE * size + signatures_gas(keys)
-    if not isinstance(payload, Call):
-        return gas + INPUT * len(payload.inputs) + OUTPUT * len(payload.outputs) + proofs_gas(payload, excesses)
-    return gas
+    if isinstance(payload, Call):
+        return gas
+    if isinstance(payload, AccountPayment):
+        return gas + ACCOUNT_PROOF + ACCOUNT * len(payload.outputs)
+    if isinstance(payload, RingPayment):
+        made = OUTPUT * (len(payload.made) + len(payload.outputs))
+        return gas + RING * len(payload.rings) + made + EXCESS * excesses + ranges_gas(len(payload.made))
+    return gas + INPUT * len(payload.inputs) + OUTPUT * len(payload.outputs) + proofs_gas(payload, excesses)
 
 
 def proofs_gas(spend: Spend, excesses: int) -> int:
     """Return the gas of verifying the proofs of hidden amounts, with so many signatures under excesses."""
     made = sum(held(output) is not None for output in spend.outputs)
-    return EXCESS * excesses + (RANGE_PROOF + COMMITMENT * padded(made) if made else 0)
+    return EXCESS * excesses + ranges_gas(made)
+
+
+def ranges_gas(made: int) -> int:
+    """Return the gas of verifying one range proof over so many new commitments; none over none."""
+    return RANGE_PROOF + COMMITMENT * padded(made) if made else 0
 
 
 def program_gas(ran: Ran) -> int:
@@ -86,4 +102,4 @@ def program_gas(ran: Ran) -> int:
 
 def gas_wanted(payload: Payload, size: int, keys: Sequence[bytes], excesses: int = 0) -> int:
     """Return the gas that the fee is charged for. Raises Refused(BAD_KEY)."""
-    return intrinsic_gas(payload, size, keys, excesses) if isinstance(payload, Transfer) else payload.gas_wanted
+    return payload.gas_wanted if isinstance(payload, Call | Script) else intrinsic_gas(payload, size, keys, excesses)

@@ -31,6 +31,7 @@ from state.transaction import (
     Spend,
     TransferProof,
     held,
+    made_by,
     sign_digest,
 )
 from state.types import NATIVE, AssetId
@@ -58,26 +59,28 @@ def note_info(chain_id: bytes, coin: HiddenCoin, index: int) -> bytes:
 
 
 def check_proof_form(decoded: Decoded) -> None:
-    """Check that a transaction carries proofs where it may, and that they have the right size.
+    """Check that a transfer, script or call carries proofs where it may, and that they have the right size.
 
     Raises:
         Refused: SURPLUS_PROOF, MISSING_PROOF, MALFORMED, TOO_LARGE.
     """
-    payload, proofs = decoded.body.payload, decoded.transaction.proofs
-    made = 0 if isinstance(payload, Call) else len(held_by(payload.outputs))
+    payload, shown = decoded.body.payload, decoded.shown
+    made = len(held_by(made_by(payload)))
     if made > MAX_HIDDEN:
         raise Refused(Reason.TOO_LARGE, f"a transaction makes at most {MAX_HIDDEN} hidden amounts, not {made}")
-    if not proofs:
+    if shown is None:
+        if decoded.transaction.proofs:
+            raise Refused(Reason.SURPLUS_PROOF, "the proof is one of an anonymous payment")
         if made:
             raise Refused(Reason.MISSING_PROOF, "new hidden amounts come without proofs")
         return
     if isinstance(payload, Call):
         raise Refused(Reason.SURPLUS_PROOF, "calls carry no proofs")
-    if proofs[0].program and not isinstance(payload, Script):
+    if shown.program and not isinstance(payload, Script):
         raise Refused(Reason.SURPLUS_PROOF, "a proof of a program, and none is run")
-    if not proofs[0].program and not proofs[0].excesses:
+    if not shown.program and not shown.excesses:
         raise Refused(Reason.SURPLUS_PROOF, "the proofs show nothing")
-    default_proofs().check_range_size(made, proofs[0].ranges)
+    default_proofs().check_range_size(made, shown.ranges)
 
 
 def held_by(outputs: Sequence[Output]) -> tuple[Held, ...]:
@@ -91,12 +94,10 @@ def check_ranges(decoded: Decoded) -> None:
     Raises:
         Refused: BAD_POINT, BAD_SCALAR, BAD_RANGE_PROOF.
     """
-    payload = decoded.body.payload
-    if decoded.transaction.proofs and not isinstance(payload, Call):
+    if decoded.shown is not None:
         seed = digest(Label.BATCH_WEIGHTS, decoded.wtxid)
-        [proof] = decoded.transaction.proofs
-        made = tuple(found.commitment for found in held_by(payload.outputs))
-        default_proofs().verify_ranges(sign_digest(decoded.transaction.body), made, proof.ranges, seed)
+        made = tuple(found.commitment for found in held_by(made_by(decoded.body.payload)))
+        default_proofs().verify_ranges(sign_digest(decoded.transaction.body), made, decoded.shown.ranges, seed)
 
 
 # ---- against the state
@@ -134,7 +135,7 @@ def movement(spend: Spend, decoded: Decoded, spent: Sequence[Output], reader: Re
                 Reason.TURNSTILE_OVERDRAWN,
                 f"{-rest} {asset_text(asset)} would leave the pool of hidden amounts, which is {pool(reader, asset)}",
             )
-    shown = decoded.transaction.proofs[0] if decoded.transaction.proofs else TransferProof(b"", ())
+    shown = decoded.shown or TransferProof(b"", ())
     if len(shown.excesses) != len(hidden):
         reason = Reason.MISSING_PROOF if len(shown.excesses) < len(hidden) else Reason.SURPLUS_PROOF
         raise Refused(reason, f"{len(shown.excesses)} signatures for {len(hidden)} assets with hidden amounts")

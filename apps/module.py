@@ -184,3 +184,5 @@ class Module:
     export: Export = no_export
     prefixes: tuple[bytes, ...] = ()
     """What raw keys of the module's records begin with, besides "name/"."""
+    turnstiles: tuple[bytes, ...] = ()
+    """What raw keys of its turnstiles begin with: a block that changes one is checked against the supply."""

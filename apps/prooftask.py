@@ -5,7 +5,10 @@ from typing import NamedTuple
 
 from crypto.batch import Fault
 from crypto.confidential import Claim, default_proofs
+from crypto.errors import Refused
 from crypto.hashing import Label, digest
+from crypto.quisquis import PaymentClaim, default_quisquis
+from crypto.ringpay import RingPaymentClaim, default_ring_payments
 from state.types import WtxId
 from state.zkvm.proving import ProgramClaim, program_faults
 
@@ -19,11 +22,15 @@ class ProofTask(NamedTuple):
         wtxid: of the transaction.
         claim: about its hidden amounts, if it moves any.
         program: about the program that it runs, if that leaves something to prove.
+        account: about the anonymous accounts that it renews.
+        ring: about the ring coins that it spends.
     """
 
     wtxid: WtxId
-    claim: Claim | None
+    claim: Claim | None = None
     program: ProgramClaim | None = None
+    account: PaymentClaim | None = None
+    ring: RingPaymentClaim | None = None
 
 
 ProofCheck = Callable[[Sequence[ProofTask]], Sequence[Fault]]
@@ -41,14 +48,23 @@ def faults_of(tasks: Sequence[ProofTask], entropy: bytes) -> tuple[Fault, ...]:
     Returns:
         What does not hold, in order; of each transaction one fault.
     """
-    amounts = [(place, task.claim) for place, task in enumerate(tasks) if task.claim is not None]
-    programs = [(place, task.program) for place, task in enumerate(tasks) if task.program is not None]
-    faults = {
-        programs[fault.place][0]: fault.refused
-        for fault in program_faults([program for _, program in programs], entropy)
-    }
-    for fault in default_proofs().faults([claim for _, claim in amounts], entropy) if amounts else ():
-        faults[amounts[fault.place][0]] = fault.refused
+    faults: dict[int, Refused] = {}
+
+    def collect(places: Sequence[int], found: Sequence[Fault]) -> None:
+        faults.update({places[fault.place]: fault.refused for fault in found})
+
+    accounts = {place: task.account for place, task in enumerate(tasks) if task.account is not None}
+    rings = {place: task.ring for place, task in enumerate(tasks) if task.ring is not None}
+    programs = {place: task.program for place, task in enumerate(tasks) if task.program is not None}
+    amounts = {place: task.claim for place, task in enumerate(tasks) if task.claim is not None}
+    if accounts:
+        collect(tuple(accounts), default_quisquis().faults(tuple(accounts.values()), entropy))
+    if rings:
+        collect(tuple(rings), default_ring_payments().faults(tuple(rings.values()), entropy))
+    if programs:
+        collect(tuple(programs), program_faults(tuple(programs.values()), entropy))
+    if amounts:
+        collect(tuple(amounts), default_proofs().faults(tuple(amounts.values()), entropy))
     return tuple(Fault(place, faults[place]) for place in sorted(faults))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from apps.anonymous import MODULE as ANONYMOUS
 from apps.auth import MODULE as AUTH
 from apps.chain import MODULE as CHAIN
 from apps.confidential import MODULE as CONFIDENTIAL
@@ -14,7 +15,7 @@ from apps.token import MODULE as TOKEN
 from crypto.errors import Reason, Refused
 from state.changes import Reader
 
-MODULES: Final[tuple[Module, ...]] = (CHAIN, AUTH, TOKEN, CONFIDENTIAL, PROOFS, STAKING, SLASHING)
+MODULES: Final[tuple[Module, ...]] = (CHAIN, AUTH, TOKEN, CONFIDENTIAL, ANONYMOUS, PROOFS, STAKING, SLASHING)
 """In the order in which their block hooks run."""
 
 
@@ -28,6 +29,8 @@ def queries_of(modules: tuple[Module, ...]) -> dict[str, Query]:
     return {f"{module.name}/{name}": query for module in modules for name, query in module.queries.items()}
 
 
+TURNSTILES: Final = tuple(prefix for module in MODULES for prefix in module.turnstiles)
+"""What raw keys begin with that count what cannot be added up."""
 MESSAGES: Final[Mapping[str, MessageKind]] = messages_of(MODULES)
 QUERIES: Final[Mapping[str, Query]] = queries_of(MODULES)
 

@@ -90,7 +90,6 @@ def sight_of(script: Script, spent: tuple[Output, ...], expiry: Height, signers:
 
 
 def _claim(decoded: Decoded, ran: Ran) -> ProgramClaim | None:
-    proofs = decoded.transaction.proofs
-    proof = proofs[0].program if proofs else b""
+    proof = decoded.shown.program if decoded.shown is not None else b""
     check_proof_size(ran.system, proof, needed=ran.needs_proof)
     return ProgramClaim(sign_digest(decoded.transaction.body), ran.system, proof) if ran.needs_proof else None

@@ -121,15 +121,15 @@ def check_states(spent: Sequence[Output], made: Sequence[Output]) -> None:
             open_places[place] -= 1
 
 
-def apply_spend(spend: Spend, decoded: Decoded, spending: Spending, state: Overlay) -> list[Event]:
-    """Write what was checked; return its events: first what is spent, then what is made."""
+def apply_spend(made: Sequence[Output], decoded: Decoded, spending: Spending, state: Overlay) -> list[Event]:
+    """Write what was checked, and the outputs that it makes; return its events: first what is spent, then those."""
     events = []
     turn(spending.movement.flows, state)
     for key, outpoint, output in spending.spent:
         state.delete(key)
         events.append(spent_event(outpoint, output))
     txid = decoded.txid
-    for index, output in enumerate(spend.outputs):
+    for index, output in enumerate(made):
         state.create(output_key(txid, index), encode_output(output))
         events.append(made_event(index, output))
     return events

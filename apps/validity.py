@@ -5,7 +5,7 @@
     check_common      anchor, hashcash, expiry, gas and fee
     check_where       space record
     check_call        nonce, fee funds
-    apps/transfer.py  what a transfer needs besides
+    apps/moves.py     what everything else needs besides
 
 Which message a call carries and whether it succeeds is no matter of validity: see apps/execution.py.
 """
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from apps.anonymous.form import check_anonymous_form
 from apps.chain.records import Anchor, anchor
 from apps.chain.upgrade import version_at
 from apps.gas import gas_wanted, intrinsic_gas
@@ -28,6 +29,7 @@ from state.ledger import balance, nonce
 from state.params import ChainParams
 from state.records import KEY, asset_text
 from state.transaction import (
+    Anonymous,
     Call,
     Coin,
     Decoded,
@@ -35,6 +37,7 @@ from state.transaction import (
     Output,
     Script,
     Transfer,
+    made_by,
     sign_digest,
     work_digest,
 )
@@ -103,7 +106,7 @@ def stateless_check(decoded: Decoded, chain_id: ChainId, params: ChainParams, ve
     Raises:
         Refused: WRONG_VERSION, WRONG_CHAIN, SURPLUS_SIGNATURE, MISSING_SIGNATURE,
             TOO_LARGE, DUPLICATE_INPUT, AMOUNT_OUT_OF_RANGE, UNKNOWN_ASSET, BAD_ARGUMENT; MISSING_PROOF,
-            SURPLUS_PROOF or MALFORMED for proofs.
+            SURPLUS_PROOF or MALFORMED for proofs; as `check_anonymous_form`.
     """
     body = decoded.body
     if body.version != version:
@@ -116,20 +119,22 @@ def stateless_check(decoded: Decoded, chain_id: ChainId, params: ChainParams, ve
         raise Refused(Reason.SURPLUS_SIGNATURE, "the witnesses are not in rising order of signer")
     if len(body.sponsor) not in (0, HASH_SIZE):
         raise Refused(Reason.BAD_ADDRESS, f"a sponsor's address has {HASH_SIZE} bytes")
-    if not isinstance(payload, Call):
-        if len(set(payload.inputs)) != len(payload.inputs):
-            raise Refused(Reason.DUPLICATE_INPUT, "an output is spent twice")
-        for output in payload.outputs:
-            check_output_form(output)
-        if isinstance(payload, Script):
-            check_script_form(payload, body.expiry)
-    else:
+    if not witnesses and not isinstance(payload, Anonymous):
+        raise Refused(Reason.MISSING_SIGNATURE, "nobody signed")
+    for output in made_by(payload):
+        check_output_form(output)
+    if isinstance(payload, Anonymous):
+        check_anonymous_form(payload, decoded)
+        return
+    if isinstance(payload, Call):
         check_signers((payload.sender,), decoded)
+    elif len(set(payload.inputs)) != len(payload.inputs):
+        raise Refused(Reason.DUPLICATE_INPUT, "an output is spent twice")
+    if isinstance(payload, Script):
+        check_script_form(payload, body.expiry)
     check_proof_form(decoded)
-    if not isinstance(payload, Transfer):
-        if payload.gas_wanted > params.max_block_gas:
-            raise Refused(Reason.TOO_LARGE, f"gas wanted {payload.gas_wanted}, a block has {params.max_block_gas}")
-        check_proof_form(decoded)
+    if not isinstance(payload, Transfer) and payload.gas_wanted > params.max_block_gas:
+        raise Refused(Reason.TOO_LARGE, f"gas wanted {payload.gas_wanted}, a block has {params.max_block_gas}")
 
 
 def check_output_form(output: Output) -> None:

@@ -118,6 +118,16 @@ class Reason(StrEnum):
     """A State output's nonce does not follow its predecessor's."""
     TURNSTILE_OVERDRAWN = "turnstile_overdrawn"
     """More of an asset would leave the pool of hidden coins than ever went in."""
+    ACCOUNT_NOT_FOUND = "account_not_found"
+    """There is no such anonymous account: it was renewed as one of a set, it was closed, or it never was."""
+    ACCOUNT_EXISTS = "account_exists"
+    """There is an anonymous account of these very bytes already."""
+    COIN_NOT_FOUND = "coin_not_found"
+    """There is no ring coin of this number."""
+    RING_TOO_YOUNG = "ring_too_young"
+    """A member of a ring was made too few blocks ago."""
+    IMAGE_USED = "image_used"
+    """The key image was shown before: the ring coin is spent."""
     COIN_KEY_USED = "coin_key_used"
     """A ring coin had this key before."""
     WRONG_ASSET = "wrong_asset"
@@ -322,6 +332,7 @@ _TEMPORARY = frozenset({
     Reason.LOCKED, Reason.JAILED, Reason.COMMISSION_STEP, Reason.ROTATED_RECENTLY, Reason.INSUFFICIENT_STAKE,
     Reason.INSUFFICIENT_FUNDS, Reason.INSUFFICIENT_ALLOWANCE, Reason.WRONG_HEIGHT, Reason.BAD_TIME,
     Reason.NOT_OWNER, Reason.UNKNOWN_ASSET, Reason.UNBALANCED, Reason.NO_WITNESS, Reason.TURNSTILE_OVERDRAWN,
+    Reason.ACCOUNT_NOT_FOUND, Reason.ACCOUNT_EXISTS, Reason.COIN_NOT_FOUND, Reason.RING_TOO_YOUNG, Reason.IMAGE_USED,
     Reason.COIN_KEY_USED,
 })
 

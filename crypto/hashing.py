@@ -53,12 +53,16 @@ class Label(Enum):
     TRANSCRIPT = b"nexus/transcript/1"  # protocol, context -> state of a proof's transcript
     PROOF_NONCES = b"nexus/proof-nonces/1"  # entropy, transcript, witness -> a prover's secret scalars
     BATCH_WEIGHTS = b"nexus/batch-weights/1"  # entropy, transcripts -> a verifier's random weights
+    ANONYMOUS_ACCOUNT = b"nexus/anonymous-account/1"  # bytes of an anonymous account -> its id
     KEY_IMAGE = b"nexus/key-image/1"  # key of a ring member -> base of its key image
     CONSTRAINTS = b"nexus/constraints/1"  # counts and constraints of a system -> what its proof is bound to
     ALGEBRAIC_HASH = b"nexus/algebraic-hash/1"  # nothing -> the round constants of `crypto.algebraic`
     SCRIPT_HASH = b"nexus/script-hash/1"  # data -> what the ZkVM's `hash` gives
     NOTE_COPY = b"nexus/note-copy/1"  # outgoing view key, what the note is for -> key of the sender's copy
     VIEW_KEY = b"nexus/view-key/1"  # a wallet's viewing seed, direction -> secret of a view key
+    ANONYMOUS_KEY = b"nexus/anonymous-key/1"  # a wallet's viewing seed, what for -> secrets for anonymous accounts
+    RING_KEY = b"nexus/ring-key/1"  # a wallet's viewing seed, what for -> secrets for ring coins
+    RING_SET = b"nexus/ring-set/1"  # keys of waiting ring coins -> in which order they are cut into rings
     TEXT_CHECKSUM = b"nexus/text-checksum/1"  # prefix and content of a view key or an invoice -> its checksum
     WALLET_INDEX = b"nexus/wallet-index/1"  # incoming view key -> key that seals the wallet's index
     STOQ_AUTH = b"nexus/stoq-auth/1"

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from crypto.errors import Reason, Refused
-from state.transaction import Call, Decoded, OutPoint
+from state.transaction import AccountPayment, Anonymous, Call, Decoded, OutPoint, Payload, RingPayment
 from state.types import Address, Height, TxId, WtxId
 
 REPLACEMENT_PERCENT: Final = 110
@@ -39,18 +39,40 @@ class Limits:
     per_sender: int = 2_000
 
 
+ANONYMOUS: Final = Address(bytes(32))
+"""Stands for whoever sends anonymous payments, all together: no key has this address."""
+Spent = OutPoint | bytes
+"""What one transaction alone can take: an output, an anonymous account by its id, a ring coin by its key image."""
+
+
+def spent_by(payload: Payload) -> tuple[Spent, ...]:
+    """Return what a payload takes by itself; what a call takes, only the state can tell."""
+    if isinstance(payload, Call):
+        return ()
+    if isinstance(payload, AccountPayment):
+        return payload.accounts
+    return tuple(ring.image for ring in payload.rings) if isinstance(payload, RingPayment) else payload.inputs
+
+
+def gone_reason(payload: Payload) -> Reason:
+    """Return why nothing else can be in a chain that takes the same as this payload."""
+    if isinstance(payload, AccountPayment):
+        return Reason.ACCOUNT_NOT_FOUND
+    return Reason.IMAGE_USED if isinstance(payload, RingPayment) else Reason.OUTPUT_NOT_FOUND
+
+
 class Entry(NamedTuple):
     """A transaction whose signatures were checked with `keys` (in witness order).
 
     `exempt` names validator and message if it is an exempt call; else it is empty. `withdrawn` are the sender's own
-    coins that a call turns into balance.
+    coins and anonymous accounts that a call turns into balance.
     """
 
     decoded: Decoded
     gas: int
     keys: tuple[bytes, ...]
     exempt: bytes = b""
-    withdrawn: tuple[OutPoint, ...] = ()
+    withdrawn: tuple[Spent, ...] = ()
 
     @property
     def wtxid(self) -> WtxId:
@@ -58,10 +80,9 @@ class Entry(NamedTuple):
         return self.decoded.wtxid
 
     @property
-    def spends(self) -> tuple[OutPoint, ...]:
-        """Outputs that this takes: a transfer's inputs, or what a call withdraws."""
-        payload = self.decoded.body.payload
-        return self.withdrawn if isinstance(payload, Call) else payload.inputs
+    def spends(self) -> tuple[Spent, ...]:
+        """What this takes, so that nothing else can: inputs, accounts or images, or what a call withdraws."""
+        return self.withdrawn or spent_by(self.decoded.body.payload)
 
     @property
     def fee(self) -> int:
@@ -77,8 +98,10 @@ class Entry(NamedTuple):
 
     @property
     def sender(self) -> Address:
-        """Whom the per-sender limit counts: the account of a call, else the first signer."""
+        """Whom the per-sender limit counts: the account of a call, else the first signer; ANONYMOUS is one sender."""
         payload = self.decoded.body.payload
+        if isinstance(payload, Anonymous):
+            return ANONYMOUS
         return payload.sender if isinstance(payload, Call) else self.decoded.transaction.witnesses[0].signer
 
 
@@ -106,7 +129,7 @@ class Mempool:
         self._entries: dict[WtxId, Entry] = {}
         self._classes: dict[int, dict[WtxId, Entry]] = {}
         self._txids: dict[TxId, WtxId] = {}
-        self._spent: dict[OutPoint, WtxId] = {}
+        self._spent: dict[Spent, WtxId] = {}
         self._accounts: dict[Address, _Account] = {}
         self._exempt: dict[bytes, WtxId] = {}
         self._sender_counts: dict[Address, int] = {}
@@ -354,10 +377,10 @@ class Mempool:
             if isinstance(payload, Call):
                 removed += self._nonce_used(payload)
                 continue
-            for spent in payload.inputs:
+            for spent in spent_by(payload):
                 other = self._spent.get(spent)
                 if other is not None and not self._is_call(other):  # a call stays: it fails, and the next can run
-                    removed.append(self._take(other, Reason.OUTPUT_NOT_FOUND))
+                    removed.append(self._take(other, gone_reason(payload)))
         for expiry in [expiry for expiry in self._expiries if expiry <= height]:
             removed += [self._take(wtxid, Reason.EXPIRED) for wtxid in tuple(self._expiries[expiry])]
         return tuple(removed)

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from apps.anonymous.form import check_anonymous_form
 from apps.gas import gas_wanted, intrinsic_gas, program_gas
 from apps.hidden import Movement, check_proof_form, held_by, movement
 from apps.registry import MESSAGES
@@ -28,6 +29,7 @@ from state.records import POOL, asset_text, encode_amount
 from state.transaction import (
     NO_SCRIPT,
     NOTHING,
+    Anonymous,
     Call,
     Coin,
     Decoded,
@@ -36,6 +38,7 @@ from state.transaction import (
     Script,
     Spend,
     State,
+    made_by,
     sign_digest,
 )
 from state.types import MAX_AMOUNT, NATIVE, Address, AssetId
@@ -110,6 +113,8 @@ def trace(known: Gathered) -> list[Step]:
     steps = [_form(decoded), _signers(known)]
     if isinstance(payload, Call):
         steps += [_nonce(payload), _gas(known, None), _messages(payload)]
+    elif isinstance(payload, Anonymous):
+        steps += [_gas(known, None), _added(decoded)]
     else:
         steps += _spend(payload, known)
     return [*steps, _receipt(known)]
@@ -128,11 +133,13 @@ def _form(decoded: Decoded) -> Step:
     body, payload = decoded.body, decoded.body.payload
 
     def check() -> None:
-        if not isinstance(payload, Call):
-            if len(set(payload.inputs)) != len(payload.inputs):
-                raise Refused(Reason.DUPLICATE_INPUT, "an output is spent twice")
-            for output in payload.outputs:
-                check_output_form(output)
+        for output in made_by(payload):
+            check_output_form(output)
+        if isinstance(payload, Anonymous):
+            check_anonymous_form(payload, decoded)
+            return
+        if isinstance(payload, Spend) and len(set(payload.inputs)) != len(payload.inputs):
+            raise Refused(Reason.DUPLICATE_INPUT, "an output is spent twice")
         check_proof_form(decoded)
 
     return _checked("form", check, {
@@ -173,6 +180,8 @@ def _needed(known: Gathered) -> set[Address] | None:
     payload = known.decoded.body.payload
     if isinstance(payload, Call):
         return {payload.sender}
+    if isinstance(payload, Anonymous):
+        return set()
     spent = _outputs(known)
     if spent is None:
         return None
@@ -190,8 +199,7 @@ def _spend(payload: Spend, known: Gathered) -> list[Step]:
         {**_described(f"{one.outpoint.txid.hex()}:{one.outpoint.index}", one.output), "found in": one.source}
         for one in known.found
     ]
-    outputs = [_described(f"{decoded.txid.hex()}:{index}", output) for index, output in enumerate(payload.outputs)]
-    added = Step("outputs added", Verdict.DONE, "", {}, outputs)
+    added = _added(decoded)
     if spent is None:
         names = ["inputs removed", "sums", *(["program"] if isinstance(payload, Script) else []), "gas"]
         unknown = [
@@ -215,6 +223,14 @@ def _spend(payload: Spend, known: Gathered) -> list[Step]:
     steps.append(_gas(known, ran))
     steps += _proofs(known, moved, ran)
     return [*steps, added]
+
+
+def _added(decoded: Decoded) -> Step:
+    outputs = [
+        _described(f"{decoded.txid.hex()}:{index}", output)
+        for index, output in enumerate(made_by(decoded.body.payload))
+    ]
+    return Step("outputs added", Verdict.DONE, "", {}, outputs)
 
 
 def _described(outpoint: str, output: Output | None) -> dict[str, Any]:
@@ -306,7 +322,7 @@ def _proofs(known: Gathered, moved: Movement | None, ran: Ran | None) -> list[St
     steps = [_excess(balance, Claim(context, (), b"", (balance,), (excess,)), seed) for balance, excess in pairs]
     steps.append(_range(known))
     if ran is not None:
-        shown = decoded.transaction.proofs[0].program if decoded.transaction.proofs else b""
+        shown = b"" if decoded.shown is None else decoded.shown.program
         steps.append(_program_proof(ProgramClaim(context, ran.system, shown), ran, seed))
     return [step for step in steps if step.facts]
 
@@ -320,9 +336,9 @@ def _excess(balance: Balance, claim: Claim, seed: bytes) -> Step:
 
 
 def _range(known: Gathered) -> Step:
-    decoded, payload = known.decoded, known.decoded.body.payload
-    made = () if isinstance(payload, Call) else tuple(one.commitment for one in held_by(payload.outputs))
-    shown = decoded.transaction.proofs[0].ranges if decoded.transaction.proofs else b""
+    decoded = known.decoded
+    made = tuple(one.commitment for one in held_by(made_by(decoded.body.payload)))
+    shown = b"" if decoded.shown is None else decoded.shown.ranges
     if not made and not shown:
         return Step("proof of range", Verdict.DONE, "nothing to prove")
     seed = digest(Label.BATCH_WEIGHTS, decoded.wtxid)

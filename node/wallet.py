@@ -31,11 +31,12 @@ from state.transaction import (
     OutPoint,
     Output,
     Payload,
+    Proof,
     Transfer,
-    TransferProof,
     Witness,
     assemble,
     decode_transaction,
+    excess_count,
     sign_digest,
     tx_id,
 )
@@ -107,7 +108,7 @@ class Draft:
 
     body: Body
     accounts: tuple[Account, ...]
-    proofs: tuple[TransferProof, ...] = ()
+    proofs: tuple[Proof, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,13 +248,13 @@ def rotate_key_message(chain_id: ChainId, address: Address, new_key: SecretKey) 
 
 def least_fee(
     point: ChainPoint, payload: Payload, accounts: Sequence[Account], sponsor: Account | None = None,
-    proofs: tuple[TransferProof, ...] = (),
+    proofs: tuple[Proof, ...] = (),
 ) -> Amount:
     """Return the least fee in unxs that the chain takes for a payload with these accounts' signatures, the sponsor's
     among them, and with proofs of this size.
     """
     size = size_of(point, payload, accounts, sponsor, proofs)
-    excesses = sum(len(proof.excesses) for proof in proofs)
+    excesses = excess_count(proofs)
     keys = [account.public_key for account in accounts]
     return Amount(gas_wanted(payload, size, keys, excesses) * point.min_gas_price)
 
@@ -268,7 +269,7 @@ def body_of(point: ChainPoint, payload: Payload, fee: int, sponsor: Account | No
 
 def size_of(
     point: ChainPoint, payload: Payload, accounts: Sequence[Account], sponsor: Account | None,
-    proofs: tuple[TransferProof, ...] = (),
+    proofs: tuple[Proof, ...] = (),
 ) -> int:
     """Return the wire bytes that the signed transaction will have at most."""
     dummy = body_of(point, payload, _DUMMY_FEE, sponsor)
@@ -354,7 +355,7 @@ def joint_witness(body: Body, account: Account, signatures: Iterable[bytes]) -> 
     return Witness(account.address, account.revealed, multisig_signature(account.public_key, found))
 
 
-def finish(body: Body, witnesses: Sequence[Witness], proofs: tuple[TransferProof, ...] = ()) -> Signed:
+def finish(body: Body, witnesses: Sequence[Witness], proofs: tuple[Proof, ...] = ()) -> Signed:
     """Return the transaction. Raises Refused(TOO_LARGE) if it is over the cap."""
     raw = assemble(body, tuple(witnesses), proofs)
     decode_transaction(raw)

@@ -18,6 +18,7 @@ zero or empty is absent, so that the state root depends on the content alone and
     token/frozen/ address asset                 one byte, 1
     confidential/pool/ asset                    amount in hidden coins: what went in less what came out
     confidential/key/ address                   sealing key to which notes for this account are sealed, raw
+    anonymous/...                               see apps/anonymous
     chain/...                                   see apps/chain
 """
 

@@ -7,6 +7,7 @@
 Every signature covers H("tx-sign", body), and every proof is bound to it. See docs/protocol.md for the field tables.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Final, NamedTuple
 
 from msgspec import Meta
@@ -63,6 +64,14 @@ RING_SIZE: Final = 11
 """Coins among which a ring spend hides; more than one size would tell wallets apart."""
 MAX_RINGS: Final = 8
 """Coins that one RingPayment spends at most."""
+SHUFFLE_PROOF: Final = 3072
+"""Bytes of a proof that SET_SIZE + 1 accounts were shuffled (`crypto.shuffle`)."""
+MOVEMENT_PROOF: Final = 480
+"""Bytes of the proof that an amount moved between two accounts: eight rows, seven secrets (`crypto.quisquis`)."""
+PAIR_RANGE_PROOF: Final = 736
+"""Bytes of a range proof over two commitments to 64 bits."""
+RING_SIGNATURE: Final = 416
+"""Bytes of a signature over a ring of RING_SIZE members (`crypto.ring`)."""
 NO_SCRIPT: Final = bytes(32)
 """Script address of an output that the signature of its owner alone spends."""
 NOTHING: Final = bytes(32)
@@ -237,7 +246,14 @@ class RingPayment(Record, frozen=True, tag=5):
 
 Spend = Transfer | Script
 """What spends outputs and makes outputs."""
-Payload = Transfer | Call | Script
+Anonymous = AccountPayment | RingPayment
+"""What proofs alone authorise: nobody signs but the sponsor, if there is one."""
+Payload = Transfer | Call | Script | AccountPayment | RingPayment
+
+
+def made_by(payload: Payload) -> tuple[Output, ...]:
+    """Return the outputs that a payload makes, in the order of their outpoints; of a call only its messages know."""
+    return () if isinstance(payload, Call | AccountPayment) else payload.outputs
 
 
 class Body(Record, frozen=True):
@@ -282,12 +298,61 @@ class TransferProof(Record, frozen=True, tag=1):
     program: Annotated[bytes, Meta(max_length=MAX_PROGRAM_PROOF)] = b""
 
 
+class AccountProof(Record, frozen=True, tag=2):
+    """What an AccountPayment shows (`crypto.quisquis`).
+
+    `mixed` are the nine accounts and the receiver's new one, renewed and shuffled; the first of them pays the second.
+    `moved` are the amounts (c, d) of these two after the payment. `first` and `second` prove the shuffles before and
+    after it. `amounts` are commitments to what is paid and to what is left; `movement` ties them to the accounts,
+    `ranges` is the range proof over both.
+    """
+
+    mixed: Annotated[bytes, Meta(min_length=(SET_SIZE + 1) * ACCOUNT_SIZE, max_length=(SET_SIZE + 1) * ACCOUNT_SIZE)]
+    moved: Annotated[bytes, Meta(min_length=ACCOUNT_SIZE, max_length=ACCOUNT_SIZE)]
+    first: Annotated[bytes, Meta(min_length=SHUFFLE_PROOF, max_length=SHUFFLE_PROOF)]
+    second: Annotated[bytes, Meta(min_length=SHUFFLE_PROOF, max_length=SHUFFLE_PROOF)]
+    amounts: Annotated[bytes, Meta(min_length=64, max_length=64)]
+    movement: Annotated[bytes, Meta(min_length=MOVEMENT_PROOF, max_length=MOVEMENT_PROOF)]
+    ranges: Annotated[bytes, Meta(min_length=PAIR_RANGE_PROOF, max_length=PAIR_RANGE_PROOF)]
+
+
+class RingProof(Record, frozen=True, tag=3):
+    """What a RingPayment shows.
+
+    `signatures` has a ring signature for each ring, in order. `ranges` is one range proof over the commitments of
+    `made`, empty if there are none. `excesses` has, of each asset that the rings are of, a signature under its excess,
+    in rising order of asset.
+    """
+
+    signatures: Annotated[
+        tuple[Annotated[bytes, Meta(min_length=RING_SIGNATURE, max_length=RING_SIGNATURE)], ...],
+        Meta(min_length=1, max_length=MAX_RINGS),
+    ]
+    ranges: Annotated[bytes, Meta(max_length=MAX_RANGE_PROOF)]
+    excesses: Annotated[
+        tuple[Annotated[bytes, Meta(min_length=EXCESS_SIZE, max_length=EXCESS_SIZE)], ...],
+        Meta(min_length=1, max_length=MAX_RINGS),
+    ]
+
+
+Proof = TransferProof | AccountProof | RingProof
+"""What stands beside the witnesses, of each kind of payload."""
+
+
+def excess_count(proofs: Sequence[Proof]) -> int:
+    """Return how many signatures under excesses proofs hold."""
+    return sum(len(proof.excesses) for proof in proofs if not isinstance(proof, AccountProof))
+
+
 class Transaction(Record, frozen=True):
-    """Body bytes, witnesses in rising order of signer, and the zero-knowledge proofs that the body needs."""
+    """Body bytes, witnesses in rising order of signer, and the zero-knowledge proofs that the body needs.
+
+    Of anonymous payments proofs are the only authority: these alone may come without a witness.
+    """
 
     body: Annotated[bytes, Meta(max_length=MAX_TRANSACTION)]
-    witnesses: Annotated[tuple[Witness, ...], Meta(min_length=1, max_length=MAX_WITNESSES)]
-    proofs: Annotated[tuple[TransferProof, ...], Meta(max_length=1)] = ()
+    witnesses: Annotated[tuple[Witness, ...], Meta(max_length=MAX_WITNESSES)]
+    proofs: Annotated[tuple[TransferProof | AccountProof | RingProof, ...], Meta(max_length=1)] = ()
 
 
 transaction_codec: Final = Codec(Transaction, MAX_TRANSACTION)
@@ -315,7 +380,12 @@ class Decoded(Record, frozen=True):
     @property
     def excesses(self) -> int:
         """Return how many signatures under excesses it carries."""
-        return sum(len(proof.excesses) for proof in self.transaction.proofs)
+        return excess_count(self.transaction.proofs)
+
+    @property
+    def shown(self) -> TransferProof | None:
+        """Return what it shows of hidden amounts and of its program, if it carries that."""
+        return next((proof for proof in self.transaction.proofs if isinstance(proof, TransferProof)), None)
 
 
 def decode_transaction(raw: bytes) -> Decoded:
@@ -329,6 +399,6 @@ def decode_transaction(raw: bytes) -> Decoded:
     return Decoded(raw, TxId(tx_id(transaction.body)), WtxId(wtx_id(raw)), transaction, body)
 
 
-def assemble(body: Body, witnesses: tuple[Witness, ...], proofs: tuple[TransferProof, ...] = ()) -> bytes:
+def assemble(body: Body, witnesses: tuple[Witness, ...], proofs: tuple[Proof, ...] = ()) -> bytes:
     """Return the wire bytes of a signed transaction; witnesses are put in signer order."""
     return encode(Transaction(encode(body), tuple(sorted(witnesses, key=lambda witness: witness.signer)), proofs))

@@ -8,6 +8,7 @@ from apps.confidential.queries import pool_of, receiving_key_of, supply_of
 from apps.confidential.rules import PUBLISH_GAS, publish
 from apps.module import MessageKind, Module, flat_gas
 from state.encoding import Codec
+from state.records import POOL
 
 MODULE: Final = Module(
     name="confidential",
@@ -15,6 +16,7 @@ MODULE: Final = Module(
     queries={"pool": pool_of, "key": receiving_key_of},
     supply=supply_of,
     export=EXPORT,
+    turnstiles=(POOL,),
 )
 
 __all__ = ["MODULE"]

@@ -7,7 +7,7 @@ from node.api.text import Decimal
 from node.service import NodeService
 from state import ledger
 from state.lineage import Lineage, Version
-from state.transaction import Call, OutPoint, State, decode_transaction
+from state.transaction import OutPoint, State, decode_transaction, made_by
 from state.types import Height
 
 
@@ -46,10 +46,8 @@ def _version(service: NodeService, version: Version) -> shapes.StateVersion:
 def _made(service: NodeService, outpoint: OutPoint) -> State | None:
     """Return a State that is spent from the transaction that made it, or None if that is not here any more."""
     found = service.chain.store.transaction(outpoint.txid)
-    payload = None if found is None else decode_transaction(found[1]).body.payload
-    if payload is None or isinstance(payload, Call) or outpoint.index >= len(payload.outputs):
-        return None
-    output = payload.outputs[outpoint.index]
+    made = () if found is None else made_by(decode_transaction(found[1]).body.payload)
+    output = made[outpoint.index] if outpoint.index < len(made) else None
     return output if isinstance(output, State) else None
 
 

@@ -19,13 +19,14 @@ from node.tracing import Found, Gathered, Step, trace
 from state.encoding import Codec
 from state.transaction import (
     NOTE_SIZE,
-    Call,
     Coin,
     Decoded,
     HiddenCoin,
     OutPoint,
     Output,
+    Spend,
     decode_transaction,
+    made_by,
 )
 from state.types import Address, Amount, TxId
 
@@ -89,7 +90,7 @@ def gather(client: Client, decoded: Decoded) -> Gathered:
             refusal = other
     keys = tuple(witness.key or _key(client, witness.signer) for witness in decoded.transaction.witnesses)
     payload = decoded.body.payload
-    found = () if isinstance(payload, Call) else _find(client, payload.inputs, receipt)
+    found = _find(client, payload.inputs, receipt) if isinstance(payload, Spend) else ()
     return Gathered(decoded, found, keys, not simulated, receipt, simulated, refusal)
 
 
@@ -106,9 +107,9 @@ def _find(client: Client, inputs: tuple[OutPoint, ...], receipt: shapes.ReceiptV
         if outpoint.txid not in makers:
             makers[outpoint.txid] = _maker(client, outpoint.txid)
         maker = makers[outpoint.txid]
-        payload = None if maker is None else maker.body.payload
-        if payload is not None and not isinstance(payload, Call) and outpoint.index < len(payload.outputs):
-            found.append(Found(outpoint, payload.outputs[outpoint.index], "its transaction"))
+        made = () if maker is None else made_by(maker.body.payload)
+        if outpoint.index < len(made):
+            found.append(Found(outpoint, made[outpoint.index], "its transaction"))
         elif outpoint in events:
             found.append(Found(outpoint, events[outpoint], "the receipt"))
         else:

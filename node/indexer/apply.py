@@ -29,6 +29,7 @@ from state.transaction import (
     State,
     decode_transaction,
     held,
+    made_by,
 )
 from state.types import Address, Amount, ChainId, TxId
 
@@ -162,7 +163,7 @@ def _made(event: EventView, decoded: Decoded) -> Made:
     index = int(told["index"])
     payload = decoded.body.payload
     if not isinstance(payload, Call):
-        return Made(OutPoint(decoded.txid, index), payload.outputs[index])
+        return Made(OutPoint(decoded.txid, index), made_by(payload)[index])
     # The messages of a call make coins in clear, and nothing but their event says which.
     owner, asset = Address(hash_from(told["owner"])), asset_from(told["asset"])
     return Made(OutPoint(decoded.txid, index), Coin(asset, owner, Amount(int(told["amount"]))))

@@ -19,6 +19,7 @@ from state.transaction import (
     HiddenCoin,
     OutPoint,
     Output,
+    Proof,
     Transfer,
     TransferProof,
     assemble,
@@ -96,7 +97,13 @@ class Vault:
         return [(OutPoint(decoded.txid, index), output) for index, output in enumerate(made)]
 
 
-def with_proofs(decoded: Decoded, *proofs: TransferProof) -> Decoded:
+def shown(decoded: Decoded) -> TransferProof:
+    """Return what a transaction shows of its hidden amounts."""
+    assert decoded.shown is not None
+    return decoded.shown
+
+
+def with_proofs(decoded: Decoded, *proofs: Proof) -> Decoded:
     """Return the transaction with other proofs."""
     return decode_transaction(assemble(decoded.body, decoded.transaction.witnesses, proofs))
 
@@ -111,4 +118,4 @@ def clear(outputs: Sequence[Output], asset: AssetId) -> int:
     return sum(one.amount for one in outputs if isinstance(one, Coin) and one.asset == asset)
 
 
-__all__ = ["Vault", "clear", "commitments", "note_info", "with_proofs"]
+__all__ = ["Vault", "clear", "commitments", "note_info", "shown", "with_proofs"]

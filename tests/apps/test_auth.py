@@ -4,6 +4,7 @@ from functools import cache
 
 import pytest
 
+from apps.anonymous import messages as anonymous
 from apps.auth.messages import RotateKey, rotation_digest
 from apps.chain.messages import PlanUpgrade, WithdrawUpgrade
 from apps.confidential.messages import Publish
@@ -121,6 +122,8 @@ SAMPLES: dict[str, Record] = {
         RotateKey(b"\x01" * 1794, b""),
         pay(),
         Publish(sealing_key_from_seed(bytes(32))[0]),
+        anonymous.Open(Amount(1), bytes(64)),
+        anonymous.Close(bytes(32), Amount(1), bytes(96)),
         token.Approve(NATIVE, BOB, Amount(1)),
         token.TransferFrom(NATIVE, BOB, BOB, Amount(1)),
         token.Lock(NATIVE, Amount(1), Height(9)),

@@ -31,10 +31,11 @@ from state.transaction import (
     Transfer,
     TransferProof,
     decode_transaction,
+    made_by,
     sign_digest,
 )
 from state.types import NATIVE, Amount, AssetId, Height, TxId
-from tests.apps.hiding import Vault, with_proofs
+from tests.apps.hiding import Vault, shown, with_proofs
 from tests.apps.world import CHAIN, FEE, World, address, deposit
 
 NOT_A_POINT = b"\xff" * ENCODING_SIZE
@@ -69,12 +70,12 @@ def test_hidden_payment_end_to_end(vault: Vault) -> None:
     result = world.block(payment)
     assert ledger.pool(world.records, NATIVE) == 48 * FEE  # the fee left the pool
     made = [event for event in result.receipts[0].events if event.name == "output/made"]
-    shown = dict(made[0].attributes)
-    assert shown["type"] == "hidden" and shown["asset"] == "unxs" and "amount" not in shown
+    told = dict(made[0].attributes)
+    assert told["type"] == "hidden" and told["asset"] == "unxs" and "amount" not in told
     # bob turns his coin into a clear one
-    [bobs] = [output for output in payment.body.payload.outputs if output.owner == address("bob")]  # type: ignore[union-attr]
+    [bobs] = [output for output in made_by(payment.body.payload) if output.owner == address("bob")]
     out = vault.transfer(["bob"], [(OutPoint(payment.txid, 0), bobs)], [Coin(NATIVE, address("bob"), Amount(19 * FEE))])
-    assert out.transaction.proofs[0].ranges == b""
+    assert shown(out).ranges == b""
     world.block(out)
     assert ledger.pool(world.records, NATIVE) == 28 * FEE
     assert world.does("bob", Withdraw((OutPoint(out.txid, 0),))).reason == ""
@@ -129,7 +130,7 @@ def test_two_assets_balance_each_for_itself(vault: Vault) -> None:
     crossed = [vault.hidden("bob", 4 * FEE, gold), vault.hidden("bob", 100)]
     assert world.refuses(vault.transfer(["alice"], coins, crossed)) is Reason.BAD_EXCESS
     good = vault.transfer(["alice"], coins, made)
-    [proof] = good.transaction.proofs
+    proof = shown(good)
     assert len(proof.excesses) == 2
     swapped = replace(proof, excesses=proof.excesses[::-1])
     assert world.refuses(with_proofs(good, swapped)) is Reason.BAD_EXCESS
@@ -166,7 +167,7 @@ def test_proofs_of_a_block_are_one_batch(vault: Vault) -> None:
 
     world.execute(first, second, find_faults=watch)
     assert [[task.wtxid for task in tasks] for tasks in asked] == [[first.wtxid, second.wtxid]]
-    [proof] = second.transaction.proofs
+    proof = shown(second)
     worse = with_proofs(second, replace(proof, ranges=flipped(proof.ranges, 150)))
     with pytest.raises(InvalidTransaction) as caught:
         world.execute(first, worse)
@@ -187,7 +188,7 @@ def test_amounts_that_do_not_balance(vault: Vault) -> None:
     large = vault.hidden("bob", 129 * FEE)
     payload = Transfer((held[0][0],), (large, negative))
     plain = vault.world.sign(payload, ["alice"])
-    honest = paid(vault, held, FEE).transaction.proofs[0]
+    honest = shown(paid(vault, held, FEE))
     context_proof = vault.prove(
         plain.body, [held[0][1]], [large, vault.hidden("alice", 0)], ranges=honest.ranges, excesses=honest.excesses
     )
@@ -213,7 +214,7 @@ def test_identity_and_bytes_that_are_no_point(vault: Vault) -> None:
         made = replace(vault.hidden("alice", 1), commitment=commitment)
         plain = vault.world.sign(Transfer((held[0][0],), (made, vault.hidden("alice", 2))), ["alice"])
         assert vault.world.refuses(with_proofs(plain, *good.transaction.proofs)) is Reason.BAD_POINT
-    [proof] = good.transaction.proofs
+    proof = shown(good)
     for at, reason in ((0, Reason.BAD_POINT), (4 * ENCODING_SIZE, Reason.BAD_SCALAR)):
         ranges = proof.ranges[:at] + NOT_A_POINT + proof.ranges[at + ENCODING_SIZE :]
         assert vault.world.refuses(with_proofs(good, replace(proof, ranges=ranges))) is reason
@@ -229,7 +230,7 @@ def test_proofs_missing_surplus_and_of_the_wrong_size(vault: Vault) -> None:
     world = vault.world
     held = vault.enter("alice", 50 * FEE, 30 * FEE)
     good = paid(vault, held, FEE)
-    [proof] = good.transaction.proofs
+    proof = shown(good)
     assert world.refuses(with_proofs(good)) is Reason.MISSING_PROOF
     assert world.refuses(with_proofs(good, replace(proof, ranges=b""))) is Reason.MISSING_PROOF
     assert world.refuses(with_proofs(good, replace(proof, ranges=proof.ranges[:-32]))) is Reason.MALFORMED
@@ -299,7 +300,7 @@ def flipped(raw: bytes, bit: int) -> bytes:
 def test_mutants_of_every_field(fixed: tuple[Vault, Held, Decoded], bit: int, field: str) -> None:
     """Each field that the owner signed or proved something about, changed: the proofs alone refuse it."""
     vault, held, good = fixed
-    [proof] = good.transaction.proofs
+    proof = shown(good)
     body, payload = good.body, good.body.payload
     assert isinstance(payload, Transfer)
     first, second = payload.outputs
@@ -370,8 +371,8 @@ def test_what_the_bytes_alone_show(vault: Vault) -> None:
     good = paid(vault, held, FEE)
     check_ranges(good)
     check_ranges(vault.transfer(["alice"], held, [Coin(NATIVE, address("alice"), Amount(29 * FEE))]))
-    [proof] = good.transaction.proofs
-    other = paid(vault, held, FEE).transaction.proofs[0]
+    proof = shown(good)
+    other = shown(paid(vault, held, FEE))
     with pytest.raises(Refused) as caught:
         check_ranges(with_proofs(good, replace(proof, ranges=other.ranges)))
     assert caught.value.reason is Reason.BAD_RANGE_PROOF

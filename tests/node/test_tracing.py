@@ -41,6 +41,7 @@ from state.transaction import (
 from state.types import MAX_INT, NATIVE, Address, Amount, Height
 from state.zkvm.assembly import assemble_program
 from state.zkvm.scripts import prove_call
+from tests.apps.hiding import shown
 from tests.node.served import Served, served_node
 
 COIN = 1_000_000
@@ -173,7 +174,7 @@ async def test_a_false_proof_and_a_wrong_signature_are_seen_where_they_are(tmp_p
         coins = await contract.deposit(1)
         draft = contract.outputs(coins, [contract.hidden(600_000), contract.hidden(300_000)])
         good = decode_transaction(sign_draft(draft, {contract.alice: served.lab.wallet_keys[0]}).raw)
-        (proof,), (witness,) = good.transaction.proofs, good.transaction.witnesses
+        proof, (witness,) = shown(good), good.transaction.witnesses
         ranges = msgspec.structs.replace(proof, ranges=proof.ranges[:-1] + bytes([proof.ranges[-1] ^ 1]))
         excess = msgspec.structs.replace(proof, excesses=(proof.excesses[0][:32] + bytes(32),))
         signature = msgspec.structs.replace(witness, signature=witness.signature[:-1] + b"\7")

@@ -23,6 +23,7 @@ from state.encoding import encode
 from state.ledger import pool
 from state.transaction import Coin, OutPoint, TransferProof, decode_transaction
 from state.types import NATIVE, Address, Amount, Height
+from tests.apps.hiding import shown
 from tests.node.lab import Lab
 from tests.node.test_core import settled
 from tests.node.world import Machine, World
@@ -121,8 +122,8 @@ def test_a_peer_that_passes_a_bad_proof_on_is_let_go(made: World, part: str, rea
     coins = deposited(made)
     signed = pay(made, coins, 10 * NXS)
     transaction = decode_transaction(signed.raw).transaction
-    [other] = decode_transaction(pay(made, coins, 11 * NXS).raw).transaction.proofs
-    [proof] = transaction.proofs
+    other = shown(decode_transaction(pay(made, coins, 11 * NXS).raw))
+    proof = shown(decode_transaction(signed.raw))
     spoilt: dict[str, tuple[TransferProof, ...]] = {
         "ranges": (replace(proof, ranges=other.ranges),), "excess": (replace(proof, excesses=other.excesses),),
         "none": (),

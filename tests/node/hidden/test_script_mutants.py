@@ -10,6 +10,7 @@ from state.encoding import encode
 from state.transaction import Body, Decoded, Script, TransferProof, assemble, decode_transaction, sign_digest
 from state.types import Amount, Height
 from state.zkvm.scripts import prove_call
+from tests.apps.hiding import shown
 from tests.node.hidden.test_contracts import BUYER, ESCROW, NXS, OTHER, RELEASE, SELLER, Stage, escrow, key, owner
 
 UNPROVEN = {Reason.UNPROVEN, Reason.BAD_EXCESS, Reason.BAD_RANGE_PROOF}
@@ -66,7 +67,7 @@ CHANGES: dict[str, tuple[Callable[[Body, Stage], Body], set[Reason]]] = {
 def test_a_changed_body_does_not_keep_its_proofs(released: tuple[Stage, Decoded], change: str) -> None:
     stage, decoded = released
     changed, reasons = CHANGES[change]
-    [proof] = decoded.transaction.proofs
+    proof = shown(decoded)
     with pytest.raises(Refused) as caught:
         stage.run(again(decoded, changed(decoded.body, stage), proof))
     assert caught.value.reason in reasons
@@ -75,7 +76,7 @@ def test_a_changed_body_does_not_keep_its_proofs(released: tuple[Stage, Decoded]
 
 def test_without_the_signer_that_it_names(released: tuple[Stage, Decoded]) -> None:
     stage, decoded = released
-    [proof] = decoded.transaction.proofs
+    proof = shown(decoded)
     with pytest.raises(Refused) as caught:
         stage.run(again(decoded, script(decoded.body, signers=()), proof, without=BUYER))
     assert caught.value.reason is Reason.SCRIPT_FAILED
@@ -86,7 +87,7 @@ def test_without_the_signer_that_it_names(released: tuple[Stage, Decoded]) -> No
 
 def test_changed_proofs(released: tuple[Stage, Decoded]) -> None:
     stage, decoded = released
-    [proof] = decoded.transaction.proofs
+    proof = shown(decoded)
     for changed, reasons in (
         ({"program": b""}, {Reason.MISSING_PROOF}), ({"program": proof.program + b"\0"}, {Reason.MALFORMED}),
         ({"program": proof.program[:-1] + bytes([proof.program[-1] ^ 1])}, {Reason.UNPROVEN, Reason.BAD_SCALAR}),

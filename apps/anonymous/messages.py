@@ -1,0 +1,32 @@
+"""Messages of the anonymous module."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from crypto.quisquis import CLOSING_SIZE
+from state.encoding import Record
+from state.transaction import ACCOUNT_KEY_SIZE
+from state.types import AmountField, Hash32
+
+
+class Open(Record, frozen=True):
+    """anonymous/open: turn unxs of the sender's balance into a new anonymous account.
+
+    `amount` may be 0. Everybody sees whose it was, what it holds and its `key` (g, h), until others hide among it.
+    """
+
+    amount: AmountField
+    key: Annotated[bytes, Meta(min_length=ACCOUNT_KEY_SIZE, max_length=ACCOUNT_KEY_SIZE)]
+
+
+class Close(Record, frozen=True):
+    """anonymous/close: turn an anonymous account into unxs of the sender's balance.
+
+    `amount` is all that the account with the id `account` holds; `proof` shows that, and that the sender knows the
+    account's secret (`crypto.quisquis.Closing`).
+    """
+
+    account: Hash32
+    amount: AmountField
+    proof: Annotated[bytes, Meta(min_length=CLOSING_SIZE, max_length=CLOSING_SIZE)]
