@@ -40,27 +40,32 @@ class Wallet:
 
 
 def own_keys(session: Session, entry: KeyEntry, password: Callable[[], str]) -> ViewKeys:
-    """Return the view keys of a stored account key; the first time they are derived and stored.
+    """Return the view keys of a stored account key. Raises Refused as `own_seed`."""
+    return view_keys(own_seed(session, entry, password))
+
+
+def own_seed(session: Session, entry: KeyEntry, password: Callable[[], str]) -> bytes:
+    """Return the viewing seed of a stored account key; the first time it is derived and stored.
 
     Raises:
         Refused: BAD_KEY for a multi-signature account, or if the key was changed before the wallet was first used;
             KEY_NOT_FOUND, BAD_KEY_FILE, WRONG_PASSWORD.
     """
-    path = _folder(session) / f"{entry.name}.view.json"
+    path = wallet_folder(session) / f"{entry.name}.view.json"
     if path.exists():
-        return view_keys(open_secret(path.read_bytes()[: MAX_KEY_FILE + 1], password()))
+        return open_secret(path.read_bytes()[: MAX_KEY_FILE + 1], password())
     opened = Keystore(session.home / "keys").open(entry.name, password())
     if address_of(opened.key.public_key) != opened.address:
         raise Refused(Reason.BAD_KEY, f"{entry.name!r} has another key than its first one: recover that from its words")
     seed = viewing_seed(opened.key)
     write_file(path, seal_secret(seed, password(), cost=Preset.MODERATE, about={}))
-    return view_keys(seed)
+    return seed
 
 
 def own_wallet(session: Session, client: Client, entry: KeyEntry, keys: ViewKeys) -> Wallet:
     """Return the wallet of a stored account key on the node's chain."""
     viewer = Viewer(chain_of(client), entry.address, keys.incoming, keys.outgoing)
-    return Wallet(viewer, _document(_folder(session) / f"{entry.name}.index"))
+    return Wallet(viewer, _document(wallet_folder(session) / f"{entry.name}.index"))
 
 
 def foreign_wallet(session: Session, client: Client, file: Path) -> Wallet:
@@ -77,7 +82,7 @@ def foreign_wallet(session: Session, client: Client, file: Path) -> Wallet:
     if viewer.chain_id != chain_of(client):
         raise Refused(Reason.WRONG_CHAIN, "the view key is of another chain than the node's")
     name = digest(Label.WALLET_INDEX, viewer.box_key).hex()[:16]
-    return Wallet(viewer, _document(_folder(session) / f"{name}.index"))
+    return Wallet(viewer, _document(wallet_folder(session) / f"{name}.index"))
 
 
 def chain_of(client: Client) -> ChainId:
@@ -85,7 +90,8 @@ def chain_of(client: Client) -> ChainId:
     return ChainId(bytes.fromhex(client.ask(GetStatus()).chain_id))
 
 
-def _folder(session: Session) -> Path:
+def wallet_folder(session: Session) -> Path:
+    """Return the folder of what wallets keep in a home; it is made if need be."""
     folder = session.home / "wallet"
     folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
     return folder
