@@ -11,7 +11,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import trio
@@ -96,6 +96,8 @@ class Mesh:
         self._leaving: dict[PeerId, trio.Event] = {}
         self._kept: dict[PeerId, trio.CancelScope] = {}
         self._failures: dict[PeerId, Refused] = {}
+        self._moved: dict[PeerId, PeerAddress] = {}
+        """Where persistent peers were found that had not been where they were said to be."""
         self._dialling: set[PeerId] = set()
         self._changed = trio.Event()
         consensus_in, self.consensus_events = trio.open_memory_channel[NetworkEvent](EVENT_SLOTS)
@@ -151,8 +153,8 @@ class Mesh:
 
     @property
     def dial_failures(self) -> dict[PeerId, Refused]:
-        """Why the last dial of each persistent peer failed; a peer that answered is not in it."""
-        return dict(self._failures)
+        """Why the last dial of each persistent peer failed; who is connected is not in it, whoever dialled."""
+        return {peer_id: why for peer_id, why in self._failures.items() if peer_id not in self._live}
 
     @property
     def kept(self) -> frozenset[PeerId]:
@@ -173,6 +175,8 @@ class Mesh:
             scope = self._kept.pop(peer_id, None)
             if scope is not None:
                 scope.cancel()
+            self._failures.pop(peer_id, None)
+            self._moved.pop(peer_id, None)
             self.disconnect(peer_id, Reason.PEER_REFUSED, "the operator shut this node out")
 
     def is_banned(self, peer_id: PeerId) -> bool:
@@ -198,6 +202,20 @@ class Mesh:
         if peer is None:
             raise Refused(Reason.REPLACED, "another connection took its place")
         return peer.info
+
+    async def seek(self, addresses: Iterable[PeerAddress]) -> bool:
+        """Dial a persistent peer where else it may be; where it answers it is dialled from now on, too.
+
+        Args:
+            addresses: of one peer.
+        """
+        for address in addresses:
+            with suppress(Refused):
+                peer = await self.connect(address)
+                if address.peer_id in self._kept and not peer.inbound:
+                    self._moved[address.peer_id] = address
+                return True
+        return False
 
     async def meet(self, peer_id: PeerId, question: bytes, timeout: float) -> bytes:
         """Ask a peer's network, not its node; return the one frame of its answer.
@@ -294,6 +312,10 @@ class Mesh:
 
     def _join(self, connection: Connection, remote: RemoteIdentity) -> None:
         """Make an authenticated connection the one with this peer, unless another one stays."""
+        if self.is_banned(remote.peer_id):  # since it was let in to prove who it is
+            connection.fail(Reason.PEER_REFUSED, "the node is shut out")
+            self._counters.refusals[Reason.PEER_REFUSED] += 1
+            return
         older = self._live.get(remote.peer_id)
         if older is not None:
             if not self._replaces(connection, remote, older):
@@ -368,11 +390,13 @@ class Mesh:
                         wait = timing.redial_least
                     await trio.sleep(random.uniform(0.5, 1.0) * wait)
                     continue
-                try:
-                    await self._dial(address)
-                    self._failures.pop(address.peer_id, None)
-                except Refused as refusal:
-                    self._failures[address.peer_id] = refusal
+                for place in dict.fromkeys((self._moved.get(address.peer_id, address), address)):
+                    try:
+                        await self._dial(place)
+                        self._failures.pop(address.peer_id, None)
+                        break
+                    except Refused as refusal:
+                        self._failures[address.peer_id] = refusal
                 if address.peer_id in self._live:
                     continue
                 await trio.sleep(random.uniform(0.5, 1.0) * wait)

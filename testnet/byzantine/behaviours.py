@@ -20,7 +20,7 @@ from testnet.byzantine.proposing import (
     WithheldBodies,
     WrongProofOfLock,
 )
-from testnet.byzantine.sending import Delayed, Selective, Silent
+from testnet.byzantine.sending import Deaf, Delayed, Selective, Silent
 from testnet.byzantine.voting import Amnesia, DoubleVote, FutureRoundFlood, ReplayedVotes
 from testnet.byzantine.wrapper import Seat
 
@@ -46,12 +46,13 @@ EQUIVOCATIONS: Final = ("equivocating_proposal", "double_prevote", "double_preco
 """Those that leave evidence. All three together are a validator with two faces."""
 
 
-def lying(*names: str, accomplices: frozenset[PeerId] = frozenset()) -> Wrap:
+def lying(*names: str, accomplices: frozenset[PeerId] = frozenset(), deaf: bool = False) -> Wrap:
     """Return what makes a validator lie.
 
     Args:
         names: of behaviours; the first stands next to the core.
-        accomplices: peers that lie with it.
+        accomplices: peers that lie with it: they hear both halves of everything.
+        deaf: hear of no evidence.
 
     Raises:
         Refused: USAGE for an unknown name.
@@ -60,7 +61,7 @@ def lying(*names: str, accomplices: frozenset[PeerId] = frozenset()) -> Wrap:
 
     def wrap(core: Core, signer: Signer, chain: Chain) -> NodeLogic:
         seat = Seat(signer, chain, accomplices)
-        logic: NodeLogic = core
+        logic: NodeLogic = Deaf(core, seat) if deaf else core
         for name in names:
             logic = BEHAVIOURS[name](logic, seat)
         return logic

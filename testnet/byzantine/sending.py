@@ -1,13 +1,15 @@
-"""Liars who say the truth, but not to all, or not in time."""
+"""Liars who say the truth, but not to all, or not in time; and who do not listen."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from consensus.effects import Timeout
+from crypto.errors import Refused
 from node.actions import Action, StartTimer, Timer
 from node.logic import NodeLogic
 from p2p.network import PeerId
-from p2p.wire import ConsensusMessage
+from p2p.wire import ConsensusMessage, EvidenceMessage, consensus_message_codec
 from state.types import Height, Round
 from testnet.byzantine.wrapper import Seat, Wrapper
 
@@ -15,6 +17,17 @@ DELAY: Final = 900
 """ms by which everything comes late: more than a round of one vote takes."""
 _DELAYED: Final = "delayed"
 """Step of the timers that are ours and not the core's."""
+
+
+class Deaf(Wrapper):
+    """Hears of no evidence, and so does not accuse itself."""
+
+    def consensus_frame(self, peer_id: PeerId, payload: bytes, now: int) -> list[Action]:
+        """Leave evidence out."""
+        with suppress(Refused):  # the core says so itself
+            if isinstance(consensus_message_codec.decode(payload), EvidenceMessage):
+                return []
+        return super().consensus_frame(peer_id, payload, now)
 
 
 class Silent(Wrapper):

@@ -5,9 +5,11 @@ import trio
 import trio.testing
 
 from crypto.errors import Reason, Refused
+from p2p.bans import Bans
 from p2p.config import CoreName, Limits
-from p2p.mesh import Mesh, open_network
-from p2p.network import Channel, FrameReceived, PeerAddress, PeerConnected, PeerDisconnected, RequestReceived
+from p2p.exchange import NoMeeting
+from p2p.mesh import Company, Mesh, open_network
+from p2p.network import Channel, FrameReceived, PeerAddress, PeerConnected, PeerDisconnected, PeerId, RequestReceived
 from p2p.stoq.tls import GROUP
 from state.encoding import MAX_FRAME
 from tests.p2p.nodes import CHAIN, OTHER_CHAIN, address_of, next_event, node_id, node_key, settings, two_nodes, until
@@ -157,6 +159,27 @@ async def test_who_broke_a_rule_stays_out_for_a_while() -> None:
         assert b.metrics.refusals.get(Reason.PEER_REFUSED, 0) + a.metrics.refusals.get(Reason.PEER_REFUSED, 0) > 0
         assert a.peers() == ()
         await next_event(a.consensus_events, PeerConnected)
+
+
+class LateBans(Bans):
+    """The operator shuts a peer out just after it was let in to prove who it is."""
+
+    asked = 0
+
+    def is_banned(self, peer_id: PeerId, now: int) -> bool:
+        self.asked += 1
+        return self.asked > 1
+
+
+async def test_who_is_shut_out_during_its_handshake_does_not_get_in() -> None:
+    bans = LateBans(20.0)
+    async with (
+        open_network(settings(), node_key(1), CHAIN, Company(NoMeeting(), bans)) as b,
+        open_network(settings(CoreName.QH3, address_of(b)), node_key(0), CHAIN) as a,
+    ):
+        await until(lambda: b.metrics.refusals.get(Reason.PEER_REFUSED, 0) > 0)
+        assert (bans.asked, b.peers()) == (2, ())
+        await until(lambda: not a.peers())
 
 
 async def test_another_genesis_is_named_on_both_sides(cores: Cores) -> None:
