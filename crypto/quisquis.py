@@ -27,7 +27,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final, NamedTuple
 
-from crypto import elgamal, sigma
+from crypto import sigma
+from crypto.accounts import CLOSING_SIZE as CLOSING_SIZE
+from crypto.accounts import KEY_SIZE as KEY_SIZE
+from crypto.accounts import Accounts, check_amounts
+from crypto.accounts import Closing as Closing
 from crypto.batch import Fault, find_faults
 from crypto.elgamal import ACCOUNT_SIZE, Account, decode_account
 from crypto.errors import Reason, Refused
@@ -37,11 +41,10 @@ from crypto.rangeproof import BITS, RangeClaim, RangeProofs
 from crypto.ristretto import ENCODING_SIZE, Group, Point, decode_nonzero
 from crypto.shuffle import Moves, ShuffleClaim, Shuffles, shuffled
 from crypto.sigma import Row, Statement, Term
-from crypto.transcript import CONTEXT_SIZE, Transcript, append_integer, secret_scalars
+from crypto.transcript import CONTEXT_SIZE, Transcript, secret_scalars
 
 ACCOUNTS: Final = 10
 """Accounts that a payment renews: nine of the chain and a new one."""
-KEY_SIZE: Final = 2 * ENCODING_SIZE
 MIXED_SIZE: Final = ACCOUNTS * ACCOUNT_SIZE
 MOVED_SIZE: Final = 4 * ENCODING_SIZE
 """The keys are those before."""
@@ -52,13 +55,11 @@ SHUFFLE_SIZE: Final = 3072
 """Of `crypto.shuffle` for ten accounts."""
 RANGES_SIZE: Final = 736
 """Of `crypto.rangeproof` for two commitments to 64 bits."""
-CLOSING_SIZE: Final = 3 * ENCODING_SIZE
 _SIZES: Final = (MIXED_SIZE, MOVED_SIZE, SHUFFLE_SIZE, SHUFFLE_SIZE, AMOUNTS_SIZE, MOVEMENT_SIZE, RANGES_SIZE)
 _FIRST: Final = b"quisquis first shuffle/1"
 _SECOND: Final = b"quisquis second shuffle/1"
 _MOVEMENT: Final = b"quisquis movement/1"
 _RANGES: Final = b"quisquis ranges/1"
-_CLOSING: Final = b"quisquis closing/1"
 _DRAWING: Final = b"quisquis drawing/1"
 
 
@@ -122,22 +123,6 @@ class PaymentClaim(NamedTuple):
     proof: PaymentProof
 
 
-class Closing(NamedTuple):
-    """That an account is closed, in clear.
-
-    Attributes:
-        chain_id: 32 bytes.
-        account: encoded.
-        sender: address that gets the amount.
-        amount: all that it holds.
-    """
-
-    chain_id: bytes
-    account: bytes
-    sender: bytes
-    amount: int
-
-
 @dataclass(frozen=True, slots=True)
 class Arrangement:
     """A payment that is drawn up, not yet proven.
@@ -174,74 +159,16 @@ class _Parts(NamedTuple):
     ranges: RangeClaim
 
 
-class Quisquis:
-    """Makes and verifies the proofs of payments over one backend."""
+class Quisquis(Accounts):
+    """Makes and verifies the proofs of payments over one backend, and all that `Accounts` does."""
 
     def __init__(self, group: Group) -> None:
         """Derive the generators: `default_quisquis` does it once."""
-        self._group = group
+        super().__init__(group)
         self._pedersen: Final[Pedersen] = pedersen(group)
         self._shuffles = Shuffles(group, ACCOUNTS)
         self._ranges = RangeProofs(group, BITS, 2)
         self._minus_base = group.multiply(-1, group.base)
-
-    # ---- keys and accounts
-
-    def key(self, secret: int, base: int) -> bytes:
-        """Return a key (g, h), encoded: g = base * B, h = secret * g. Neither scalar is zero."""
-        g = self._group.multiply(base, self._group.base)
-        return g.encode() + self._group.multiply(secret, g).encode()
-
-    def renewed(self, key: bytes, rho: int) -> bytes:
-        """Return a key of the same owner that looks like another one: what a payer does with a receiver's address.
-
-        Raises:
-            Refused: MALFORMED, BAD_POINT.
-        """
-        return b"".join(self._group.multiply(rho, point).encode() for point in self._decode_key(key))
-
-    def account(self, key: bytes, amount: int) -> bytes:
-        """Return a new account (g, h, g, amount * B + h), encoded: everybody sees what it holds.
-
-        Raises:
-            Refused: MALFORMED for a wrong length; BAD_POINT if the key, or the account with it, is none.
-        """
-        g, h = self._decode_key(key)
-        held = self._group.add(self._group.multiply(amount, self._group.base), h) if amount else h
-        encoding = Account(g, h, g, held).encode()
-        decode_account(self._group, encoding)
-        return encoding
-
-    def owns(self, secret: int, account: bytes) -> bool:
-        """Tell whether a secret is that of an encoded account or key.
-
-        Raises:
-            Refused: MALFORMED for a wrong length, BAD_POINT.
-        """
-        g, h = self._decode_key(account[:KEY_SIZE])
-        return self._group.multiply(secret, g).encode() == h.encode()
-
-    def holds(self, secret: int, account: bytes, amount: int) -> bool:
-        """Tell whether an encoded account of this secret holds an amount.
-
-        Raises:
-            Refused: MALFORMED for a wrong length, BAD_POINT.
-        """
-        held = elgamal.decrypt(self._group, secret, decode_account(self._group, account))
-        return held.encode() == self._group.multiply(amount, self._group.base).encode()
-
-    def decrypted(self, secret: int, account: bytes) -> Point:
-        """Return v * B for the amount v of an encoded account: what `crypto.elgamal.ValueSearch` finds v from.
-
-        Raises:
-            Refused: MALFORMED for a wrong length, BAD_POINT.
-        """
-        return elgamal.decrypt(self._group, secret, decode_account(self._group, account))
-
-    def _decode_key(self, key: bytes) -> tuple[Point, Point]:
-        if len(key) != KEY_SIZE:
-            raise Refused(Reason.MALFORMED, f"a key has {KEY_SIZE} bytes, not {len(key)}")
-        return decode_nonzero(self._group, key[:ENCODING_SIZE]), decode_nonzero(self._group, key[ENCODING_SIZE:])
 
     # ---- paying
 
@@ -258,7 +185,7 @@ class Quisquis:
                 CANNOT_OPEN if secret or balance are not those of the payer's account; AMOUNT_OUT_OF_RANGE;
                 INSUFFICIENT_FUNDS.
         """
-        before = tuple(decode_account(self._group, account) for account in inputs)
+        before = tuple(decode_account(self.group, account) for account in inputs)
         self._check(inputs, payment)
         drawn = self._draw(inputs, payment, entropy)
         pair = (payment.payer, payment.receiver)
@@ -266,12 +193,12 @@ class Quisquis:
         first = Moves([*pair, *drawn.order(decoys)], drawn.scalars(ACCOUNTS), drawn.scalars(ACCOUNTS))
         second = Moves(drawn.order(range(ACCOUNTS)), drawn.scalars(ACCOUNTS), drawn.scalars(ACCOUNTS))
         blindings = (drawn.scalar(), drawn.scalar(), drawn.scalar(), drawn.scalar())
-        mixed = tuple(shuffled(self._group, before, first))
+        mixed = tuple(shuffled(self.group, before, first))
         moved = (
             self._changed(mixed[0], blindings[0], -payment.amount - payment.fee),
             self._changed(mixed[1], blindings[1], payment.amount),
         )
-        made = tuple(shuffled(self._group, moved + mixed[2:], second))
+        made = tuple(shuffled(self.group, moved + mixed[2:], second))
         outputs = tuple(account.encode() for account in made)
         return Arrangement(outputs, payment, before, mixed, moved, made, first, second, blindings)
 
@@ -286,7 +213,7 @@ class Quisquis:
         Raises:
             Refused: UNPROVEN, AMOUNT_OUT_OF_RANGE if it is no payment; `arrange` makes none that is none.
         """
-        payment, (t_0, t_1, r, q), group = arrangement.payment, arrangement.blindings, self._group
+        payment, (t_0, t_1, r, q), group = arrangement.payment, arrangement.blindings, self.group
         kept = payment.balance - payment.amount - payment.fee
         first = self._shuffles.prove(
             Transcript(_FIRST, context), arrangement.inputs, arrangement.mixed, arrangement.first, entropy
@@ -310,8 +237,7 @@ class Quisquis:
             raise Refused(Reason.MALFORMED, f"a payment has {ACCOUNTS} accounts, not {len(inputs)}")
         if payment.payer == payment.receiver or not {payment.payer, payment.receiver} <= set(range(ACCOUNTS)):
             raise Refused(Reason.BAD_ARGUMENT, f"payer and receiver are two places below {ACCOUNTS}")
-        if not all(0 <= amount < 1 << BITS for amount in (payment.amount, payment.fee, payment.balance)):
-            raise Refused(Reason.AMOUNT_OUT_OF_RANGE, f"an amount is not in 0 .. 2^{BITS} - 1")
+        check_amounts(payment.amount, payment.fee, payment.balance)
         account = inputs[payment.payer]
         if not self.owns(payment.secret, account[:KEY_SIZE]):
             raise Refused(Reason.NOT_OWNER, "the secret is not that of the payer's account")
@@ -329,7 +255,7 @@ class Quisquis:
 
     def _changed(self, account: Account, blinding: int, value: int) -> Account:
         """Return an account under the same key that holds `value` more."""
-        group = self._group
+        group = self.group
         added = group.add(group.multiply(value, group.base), group.multiply(blinding, account.h))
         c = group.add(account.c, group.multiply(blinding, account.g))
         return account._replace(c=c, d=group.add(account.d, added))
@@ -340,11 +266,12 @@ class Quisquis:
         """Verify one payment.
 
         Raises:
-            Refused: MALFORMED for a wrong length, BAD_POINT, BAD_SCALAR, BAD_MOVEMENT, BAD_RANGE_PROOF, BAD_SHUFFLE.
+            Refused: MALFORMED for a wrong length, AMOUNT_OUT_OF_RANGE for the fee, BAD_POINT, BAD_SCALAR;
+                BAD_MOVEMENT, BAD_RANGE_PROOF, BAD_SHUFFLE for what does not hold.
         """
         parts = self._parts(claim)
         _named(Reason.BAD_MOVEMENT, "what the payer loses is not what the receiver gets, or it is not the payer's",
-               lambda: sigma.verify_batch(self._group, (parts.movement,), entropy))
+               lambda: sigma.verify_batch(self.group, (parts.movement,), entropy))
         _named(Reason.BAD_RANGE_PROOF, "the amount, or what the payer keeps, may be negative",
                lambda: self._ranges.verify_batch((parts.ranges,), entropy))
         _named(Reason.BAD_SHUFFLE, "the accounts after a shuffle are not those before it",
@@ -361,7 +288,7 @@ class Quisquis:
             Refused: as `verify`, for some of them: `faults` finds out which.
         """
         parts = [self._parts(claim) for claim in claims]
-        sigma.verify_batch(self._group, [one.movement for one in parts], entropy)
+        sigma.verify_batch(self.group, [one.movement for one in parts], entropy)
         self._ranges.verify_batch([one.ranges for one in parts], entropy)
         self._shuffles.verify_batch([shuffle for one in parts for shuffle in one.shuffles], entropy)
 
@@ -384,15 +311,14 @@ class Quisquis:
             raise Refused(Reason.MALFORMED, f"a payment turns {ACCOUNTS} accounts into as many")
         if len(context) != CONTEXT_SIZE:
             raise Refused(Reason.MALFORMED, f"a context has {CONTEXT_SIZE} bytes")
-        if not 0 <= fee < 1 << BITS:
-            raise Refused(Reason.AMOUNT_OUT_OF_RANGE, f"the fee is not in 0 .. 2^{BITS} - 1")
+        check_amounts(fee)
         mixed = _accounts(proof.mixed)
         moved = mixed[0][:KEY_SIZE] + proof.moved[:KEY_SIZE], mixed[1][:KEY_SIZE] + proof.moved[KEY_SIZE:]
         first = ShuffleClaim(Transcript(_FIRST, context), inputs, mixed, proof.first)
         second = ShuffleClaim(Transcript(_SECOND, context), moved + mixed[2:], outputs, proof.second)
         amounts = proof.amounts[:ENCODING_SIZE], proof.amounts[ENCODING_SIZE:]
-        pair, after = ([decode_account(self._group, one) for one in some[:2]] for some in (mixed, moved))
-        statement = self._statement(pair, after, [decode_nonzero(self._group, one) for one in amounts], fee)
+        pair, after = ([decode_account(self.group, one) for one in some[:2]] for some in (mixed, moved))
+        statement = self._statement(pair, after, [decode_nonzero(self.group, one) for one in amounts], fee)
         return _Parts(
             (first, second), sigma.Claim(Transcript(_MOVEMENT, context), statement, proof.movement),
             RangeClaim(Transcript(_RANGES, context), amounts, proof.ranges),
@@ -402,7 +328,7 @@ class Quisquis:
         self, before: Sequence[Account], after: Sequence[Account], committed: Sequence[Point], fee: int
     ) -> Statement:
         """Return what is to be proven of what moved; witness: v, t_0, t_1, r, s, w, q."""
-        group, base, blinding = self._group, self._pedersen.value_base, self._pedersen.blinding_base
+        group, base, blinding = self.group, self._pedersen.value_base, self._pedersen.blinding_base
         payer, receiver = before[0], before[1]
         poorer, richer = after[0], after[1]
         lost = group.add(group.subtract(poorer.d, payer.d), group.multiply(fee, base))
@@ -416,27 +342,6 @@ class Quisquis:
             Row(poorer.d, (Term(5, base), Term(4, poorer.c))),
             Row(committed[1], (Term(5, base), Term(6, blinding))),
         ))
-
-    # ---- closing an account
-
-    def prove_closing(self, closing: Closing, secret: int, entropy: bytes) -> bytes:
-        """Prove that one knows an account's secret, and that it holds what is said; `entropy`: 32 fresh random bytes.
-
-        Raises:
-            Refused: MALFORMED, BAD_POINT for what is no account; UNPROVEN if secret or amount are others.
-        """
-        return sigma.prove(self._group, _closing_transcript(closing), self._closing(closing), (secret,), entropy)
-
-    def verify_closing(self, closing: Closing, proof: bytes) -> None:
-        """Verify a proof of `prove_closing`.
-
-        Raises:
-            Refused: MALFORMED, BAD_POINT, BAD_SCALAR; UNPROVEN if it does not hold.
-        """
-        sigma.verify(self._group, sigma.Claim(_closing_transcript(closing), self._closing(closing), proof))
-
-    def _closing(self, closing: Closing) -> Statement:
-        return elgamal.decryption(self._group, decode_account(self._group, closing.account), closing.amount)
 
 
 def check_sizes(proof: PaymentProof) -> None:
@@ -470,16 +375,6 @@ class _Drawn:
         """Return the places in a random order, each order as likely as the others."""
         left = list(places)
         return [left.pop(self.scalar() % len(left)) for _ in places]
-
-
-def _closing_transcript(closing: Closing) -> Transcript:
-    if len(closing.chain_id) != CONTEXT_SIZE:
-        raise Refused(Reason.MALFORMED, f"a chain id has {CONTEXT_SIZE} bytes")
-    transcript = Transcript(_CLOSING, closing.chain_id)
-    transcript.append(b"account", closing.account)
-    transcript.append(b"sender", closing.sender)
-    append_integer(transcript, b"amount", closing.amount)
-    return transcript
 
 
 def _joined(accounts: Sequence[Account]) -> bytes:

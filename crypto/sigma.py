@@ -115,17 +115,26 @@ def prove(
     Raises:
         Refused: UNPROVEN if the witness does not fit the statement; BAD_POINT if an identity is in it.
     """
-    if len(witness) != statement.secrets:
-        raise Refused(Reason.UNPROVEN, f"the statement has {statement.secrets} secrets, not {len(witness)}")
-    for row in statement.rows:
-        if _evaluate(group, row, witness).encode() != row.image.encode():
-            raise Refused(Reason.UNPROVEN, "the witness does not fit the statement")
+    check_witness(group, statement, witness)
     _absorb(transcript, statement)
     nonces = secret_scalars(transcript, witness, entropy, statement.secrets)
     announced = [_evaluate(group, row, nonces).encode() for row in statement.rows]
     challenge = _challenge(transcript, announced)
     answers = [encode_scalar(nonce + challenge * secret) for nonce, secret in zip(nonces, witness, strict=True)]
     return b"".join(announced + answers)
+
+
+def check_witness(group: Group, statement: Statement, witness: Sequence[int]) -> None:
+    """Check that every row of a statement holds for these scalars.
+
+    Raises:
+        Refused: UNPROVEN.
+    """
+    if len(witness) != statement.secrets:
+        raise Refused(Reason.UNPROVEN, f"the statement has {statement.secrets} secrets, not {len(witness)}")
+    for row in statement.rows:
+        if _evaluate(group, row, witness).encode() != row.image.encode():
+            raise Refused(Reason.UNPROVEN, "the witness does not fit the statement")
 
 
 def verify(group: Group, claim: Claim) -> None:
