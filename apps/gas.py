@@ -42,8 +42,10 @@ ACCOUNT_PROOF: Final = 40_000
 """The proof of a payment between anonymous accounts: two shuffles, what moved, a range proof."""
 ACCOUNT: Final = 300
 """Each anonymous account that a payment renews or adds: its record, its slot."""
-RING: Final = 20_000
-"""Each ring: one signature over all its members, whose challenges wait for each other."""
+RING: Final = 5_000
+"""Each ring: one signature, whose challenges wait for each other, in half again libsodium's time; its key image."""
+RING_COIN: Final = 500
+"""Each ring coin made: two records that are never removed."""
 RECORD: Final = 100
 """Each record that a message reads and writes."""
 BLOCK_ROOM: Final = TRANSACTION
@@ -76,7 +78,7 @@ def intrinsic_gas(payload: Payload, size: int, keys: Sequence[bytes], excesses: 
     if isinstance(payload, AccountPayment):
         return gas + ACCOUNT_PROOF + ACCOUNT * len(payload.outputs)
     if isinstance(payload, RingPayment):
-        made = OUTPUT * (len(payload.made) + len(payload.outputs))
+        made = RING_COIN * len(payload.made) + OUTPUT * len(payload.outputs)
         return gas + RING * len(payload.rings) + made + EXCESS * excesses + ranges_gas(len(payload.made))
     return gas + INPUT * len(payload.inputs) + OUTPUT * len(payload.outputs) + proofs_gas(payload, excesses)
 

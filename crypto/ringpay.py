@@ -14,7 +14,7 @@ Sums and range proofs of many payments are verified as one. Signatures are not: 
 one before. All is classical: a quantum computer finds every s and reads out of old signatures who spent.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
@@ -96,28 +96,29 @@ def one_time_key(group: Group, spend_key: bytes, tweak: int) -> bytes:
 
 
 def balances_of(
-    spent: Sequence[tuple[bytes, bytes]], made: Sequence[tuple[bytes, bytes]], public: Mapping[bytes, int]
+    spent: Sequence[tuple[bytes, bytes]], made: Sequence[tuple[bytes, bytes]], public: Iterable[tuple[bytes, int]]
 ) -> tuple[Balance, ...]:
     """Return what a payment has to show of each asset, in rising order.
 
     Args:
         spent: asset and new commitment of each ring.
         made: asset and commitment of each coin that is made.
-        public: by asset, coins made in clear and fee.
+        public: of each asset, coins made in clear and fee.
 
     Raises:
         Refused: UNBALANCED for an asset that is made and not spent.
     """
+    clear = dict(public)
     before: dict[bytes, list[bytes]] = {}
     after: dict[bytes, list[bytes]] = {}
     for side, found in ((spent, before), (made, after)):
         for asset, commitment in side:
             found.setdefault(asset, []).append(commitment)
-    for asset in (*after, *(asset for asset, amount in public.items() if amount)):
+    for asset in (*after, *(asset for asset, amount in clear.items() if amount)):
         if asset not in before:
             raise Refused(Reason.UNBALANCED, f"{asset.hex() or 'the native token'} is made, and none of it is spent")
     return tuple(
-        Balance(asset, tuple(before[asset]), tuple(after.get(asset, ())), public.get(asset, 0))
+        Balance(asset, tuple(before[asset]), tuple(after.get(asset, ())), clear.get(asset, 0))
         for asset in sorted(before)
     )
 
@@ -171,7 +172,7 @@ class RingPayments:
         """
         balances = balances_of(
             [(one.asset, one.ring.commitment) for one in spent],
-            [(one.asset, self.commit(one.opening)) for one in made], public,
+            [(one.asset, self.commit(one.opening)) for one in made], public.items(),
         )
         excesses = []
         for balance in balances:

@@ -8,8 +8,9 @@ from typing import Final
 
 from apps.anonymous import queries
 from apps.anonymous.carrying import EXPORT
-from apps.anonymous.messages import Close, Open
+from apps.anonymous.messages import Close, Mint, Open
 from apps.anonymous.records import HELD, RING_POOL
+from apps.anonymous.ringrules import MINT_GAS, mint
 from apps.anonymous.rules import CLOSE_GAS, OPEN_GAS, close_account, open_account
 from apps.module import MessageKind, Module, flat_gas
 from state.encoding import Codec
@@ -19,6 +20,7 @@ MODULE: Final = Module(
     messages={
         "open": MessageKind(Codec(Open), open_account, flat_gas(OPEN_GAS)),
         "close": MessageKind(Codec(Close), close_account, flat_gas(CLOSE_GAS)),
+        "mint": MessageKind(Codec(Mint), mint, flat_gas(MINT_GAS)),
     },
     queries={
         "pools": queries.pools,

@@ -6,8 +6,8 @@ from msgspec import Meta
 
 from crypto.quisquis import CLOSING_SIZE
 from state.encoding import Record
-from state.transaction import ACCOUNT_KEY_SIZE
-from state.types import AmountField, Hash32
+from state.transaction import ACCOUNT_KEY_SIZE, NOTE_SIZE
+from state.types import AmountField, AssetField, Hash32
 
 
 class Open(Record, frozen=True):
@@ -30,3 +30,17 @@ class Close(Record, frozen=True):
     account: Hash32
     amount: AmountField
     proof: Annotated[bytes, Meta(min_length=CLOSING_SIZE, max_length=CLOSING_SIZE)]
+
+
+class Mint(Record, frozen=True):
+    """anonymous/mint: turn an amount of the sender's balance into a new ring coin, for anybody.
+
+    The chain makes the coin's commitment of `amount` and `blinding`: everybody sees who made it and what it holds,
+    until it hides among others. No ring coin had its `key` before. Nobody can freeze accounts for the asset.
+    """
+
+    asset: AssetField
+    amount: AmountField
+    key: Hash32
+    blinding: Hash32
+    note: Annotated[bytes, Meta(min_length=NOTE_SIZE, max_length=NOTE_SIZE)]

@@ -25,6 +25,7 @@ from state.encoding import Record, encode
 from state.records import asset_id
 from state.transaction import (
     NO_SCRIPT,
+    NOTE_SIZE,
     Body,
     Call,
     Coin,
@@ -124,6 +125,7 @@ SAMPLES: dict[str, Record] = {
         Publish(sealing_key_from_seed(bytes(32))[0]),
         anonymous.Open(Amount(1), bytes(64)),
         anonymous.Close(bytes(32), Amount(1), bytes(96)),
+        anonymous.Mint(NATIVE, Amount(1), bytes(32), bytes(32), bytes(NOTE_SIZE)),
         token.Approve(NATIVE, BOB, Amount(1)),
         token.TransferFrom(NATIVE, BOB, BOB, Amount(1)),
         token.Lock(NATIVE, Amount(1), Height(9)),

@@ -60,7 +60,7 @@ def proven(
 ) -> RingPaymentClaim:
     proof = payments.prove(context, spent, made, public, ENTROPY)
     commitments = [(one.asset, payments.commit(one.opening)) for one in made]
-    balances = balances_of([(one.asset, one.ring.commitment) for one in spent], commitments, public)
+    balances = balances_of([(one.asset, one.ring.commitment) for one in spent], commitments, public.items())
     amounts = Claim(context, tuple(one for _, one in commitments), proof.ranges, balances, proof.excesses)
     return RingPaymentClaim(tuple(one.ring for one in spent), proof.signatures, amounts)
 
