@@ -65,8 +65,6 @@ RECORD_EVERY: Final = 3600.0
 """Seconds after which our record is put into the DHT again: who is nearest to its place may have changed."""
 RECORD_SOON: Final = 20.0
 """Seconds after which it is put there for the second time: at first hardly anybody is connected."""
-LOST_EVERY: Final = 60.0
-"""Seconds between two questions to the DHT where persistent peers are that do not answer."""
 
 _log = logger("p2p")
 logging.getLogger("libp2p").setLevel(logging.CRITICAL)  # it logs what peers send and what it does with it
@@ -207,7 +205,6 @@ class Gossiper:
             nursery.start_soon(self._hand_over, ears)
             nursery.start_soon(self._follow, feed, nursery)
             nursery.start_soon(self._keep_record)
-            nursery.start_soon(self._find_lost, mesh)
             async for news in self._bridge.urgent:
                 if isinstance(news, int):
                     ears.hear_block(news)
@@ -283,17 +280,6 @@ class Gossiper:
                 due = trio.current_time() + (RECORD_SOON if own != published else RECORD_EVERY)
                 published = own
             await trio.sleep(1.0)
-
-    async def _find_lost(self, mesh: Mesh) -> None:
-        """Look for persistent peers that do not answer where they are said to be: they may have moved."""
-        while True:
-            await trio.sleep(LOST_EVERY)
-            for peer_id in mesh.dial_failures:
-                with suppress(Refused):
-                    for address in await self.find(peer_id):
-                        _log.info("a persistent peer has moved", peer=peer_id, host=address.host, port=address.port)
-                        await mesh.connect(address)
-                        break
 
 
 class Bridge:

@@ -146,6 +146,7 @@ async def open_node(
                     nursery.start_soon(Prover(service, home, keys.consensus).run)
                 nursery.start_soon(peering.run, network, keys.node, chain_id)
                 nursery.start_soon(gossip.run, network, driver, feed)
+                nursery.start_soon(peering.find_lost, network, gossip.find)
                 await nursery.start(serve_admin, home.admin, network, peering, gossip)
                 if joining is not None:
                     party = Party(home, config, genesis, keys.node, own_key, joining.root)

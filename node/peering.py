@@ -11,7 +11,8 @@
 
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -40,8 +41,15 @@ OUTBOUND: Final = 10
 """Peers that discovery dials; a quarter of `max_peers` if that is less."""
 SEED_VISITORS: Final = 256
 """Inbound connections of a seed, which keeps each for seconds."""
+LOST_EVERY: Final = 60.0
+"""Seconds between two looks for persistent peers that do not answer."""
+
+Ask = Callable[[PeerId], Awaitable[tuple[PeerAddress, ...]]]
+"""Asks where a node is."""
 
 _log = logger("p2p")
+_ABSENT: Final = frozenset({Reason.UNREACHABLE, Reason.TIMED_OUT, Reason.WRONG_PEER, Reason.WRONG_GENESIS})
+"""Why a dial fails where the peer is not, or not any more."""
 _ADVICE: Final[Mapping[Reason, str]] = {
     Reason.UNREACHABLE: "nobody answers there: check its address and port and the firewalls between; it is tried again",
     Reason.TIMED_OUT: "it began to answer and fell silent; it is tried again",
@@ -121,6 +129,22 @@ class Peering:
             nursery.start_soon(keep_published, self._exchange, places, own_record)
             nursery.start_soon(discovery.run)
             nursery.start_soon(keep_saved, self._file, self._content)
+
+    async def find_lost(self, mesh: Mesh, ask: Ask) -> None:
+        """Look for persistent peers that are not where they are said to be, until cancelled: they may have moved.
+
+        Args:
+            mesh: the network.
+            ask: asks the DHT where a node is; raises Refused if nobody knows, or if this node takes no part in it.
+        """
+        while True:
+            await trio.sleep(LOST_EVERY)
+            for peer_id in [one for one, why in mesh.dial_failures.items() if why.reason in _ABSENT]:
+                entry = self.book.get(peer_id)
+                with suppress(Refused):
+                    found = entry is not None and await mesh.seek(entry.signed.record.addresses)
+                    if found or await mesh.seek(await ask(peer_id)):
+                        _log.info("a persistent peer has moved", peer=peer_id)
 
     @property
     def own_records(self) -> tuple[SignedRecord, ...]:

@@ -9,10 +9,12 @@ import pytest
 import trio
 
 from crypto.errors import Reason, Refused
+from node import peering
 from node.admin import AddPeer, AllowPeer, BanPeer, ListPeers, OwnPlace, PeersReport, ask_peers
 from node.config import make_config
 from node.driver import wall_clock
 from node.home import Home
+from node.node import RunningNode
 from node.peering import network_config
 from p2p.address import peer_id_of
 from p2p.addressbook import book_codec
@@ -21,6 +23,8 @@ from p2p.records import make_record
 from state.genesis import genesis_hash
 from tests.node.lab import Lab, until
 
+FEW: dict[str, object] = {"role": "full", "max_peers": 4}
+"""Settings of a node that dials one peer by itself: it has its hub, and discovery looks for nobody else."""
 Order = ListPeers | AddPeer | BanPeer | AllowPeer
 
 
@@ -102,6 +106,40 @@ async def test_book_and_bans_survive_a_restart_of_the_node(tmp_path: Path) -> No
     lab.home(2).peers.write_bytes(b"damaged")
     async with lab.node(2, role="full") as other:
         assert not other.network.is_banned(stranger)  # begun anew, and the node runs
+
+
+async def test_a_persistent_peer_that_has_moved_is_found_by_the_dht_and_dialled_there_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peering, "LOST_EVERY", 0.5)
+    lab = Lab(tmp_path, size=1, followers=3)
+    moved = peer_id_of(lab.node_keys[3].public_key)
+
+    def of(node: RunningNode) -> list[tuple[bool, int]]:
+        return [(peer.inbound, peer.port) for peer in node.network.peers() if peer.peer_id == moved]
+
+    async with lab.node(1, role="full") as hub:
+        hub_alone = {1: hub.network.port}
+        async with lab.node(3, **FEW) as peer:
+            everybody = {**hub_alone, 3: peer.network.port}
+            lab.ports = everybody
+            async with lab.node(2, **FEW) as one:
+                await until(lambda: of(one) == [(False, peer.network.port)])
+        lab.ports = everybody  # the operator of `one` knows the old place alone, as does its book
+        async with lab.node(2, **FEW) as one:
+            await until(lambda: moved in one.network.dial_failures)
+            lab.ports = hub_alone
+            async with lab.node(3, **FEW) as peer:
+                place = peer.network.port
+                assert place != everybody[3]
+                await until(lambda: bool(of(hub)))
+                await until(lambda: of(one) == [(False, place)], 30)
+            monkeypatch.setattr(peering, "LOST_EVERY", 3600.0)
+            await until(lambda: not of(one))
+            await trio.sleep(1.0)
+            lab.ports = {**hub_alone, 3: place}
+            async with lab.node(3, **FEW):
+                await until(lambda: of(one) == [(False, place)], 30)
 
 
 def book_of(node: object) -> tuple[object, ...]:

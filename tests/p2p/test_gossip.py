@@ -373,6 +373,22 @@ async def test_the_dht_knows_where_a_node_is_that_is_in_no_book() -> None:
         assert await near.gossip.look_up(PeerId(bytes(32))) is None
 
 
+async def test_what_we_hold_of_the_dht_ourselves_may_be_older_than_what_others_know() -> None:
+    async with party(0) as far, party(1) as between, party(2) as near:
+        older, newer = (
+            make_record(crowd_key(0), CHAIN, (("::1", port),), wall_clock() - age) for port, age in ((1, 1000), (7, 0))
+        )
+        near.gossip.dht.value_store.put(place_of(far.mesh.peer_id).encode(), encode(older))
+        assert await near.gossip.look_up(far.mesh.peer_id) == older  # there is nobody to ask
+        far.mesh.dial(between.address)
+        await until(lambda: len(between.gossip.peers()) == 1, 20)
+        await far.gossip.publish_record(newer)
+        near.mesh.dial(between.address)
+        await until(lambda: len(between.gossip.peers()) == 2, 20)
+        assert await near.gossip.look_up(far.mesh.peer_id) == newer
+        assert await near.gossip.look_up(far.mesh.peer_id) == newer
+
+
 def test_a_record_in_the_dht_is_a_nodes_own_and_of_two_the_newer_one_counts() -> None:
     judge = RecordValidator(CHAIN, wall_clock)
     older, newer = (make_record(crowd_key(3), CHAIN, (), wall_clock() - age) for age in (1000, 0))
