@@ -20,8 +20,9 @@ from typer.core import TyperCommand, TyperGroup
 from crypto.errors import Reason, Refused
 from node.cli.session import DEFAULT_HOME, Form, Session, report
 
-COMMANDS: Final = ("init", "start", "status", "peers", "keys", "tx", "wallet", "script", "query", "light", "checkpoint",
-                   "genesis", "validator", "snapshots", "gossip", "interop", "indexer", "rollback", "reset", "debug")
+COMMANDS: Final = ("init", "start", "status", "peers", "keys", "tx", "wallet", "anonymous", "script", "query", "light",
+                   "checkpoint", "genesis", "validator", "snapshots", "gossip", "interop", "indexer", "rollback",
+                   "reset", "debug")
 PACKAGE: Final = "node.cli.commands"
 PLUGINS: Final = "nexus.commands"
 INTERRUPTED: Final = 130

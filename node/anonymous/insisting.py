@@ -1,0 +1,264 @@
+"""A payment that others get in the way of: proven again until it is in a block, or it is time to give up.
+
+Each payment renews nine accounts of the chain. If another payment that names one of ours comes into a block first, ours
+is void: the node refuses it, or accepts it and then drops it. No money moves then. All attempts spend one account of
+ours, so of two at most one can ever be in a block; and before the next one is made, the wallet looks whether an earlier
+one is.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from apps.anonymous.records import account_id
+from crypto.errors import Reason, Refused
+from node.anonymous.choosing import Hiding, Randomness, Renewed, choose, follow
+from node.anonymous.index import AccountSet, AnonymousIndex, Kind, Move, Own
+from node.anonymous.paying import Paid, Wish, draft_anonymous, payment_fee, select_payer
+from node.anonymous.search import AmountSearch
+from node.wallet import ChainPoint, Progress, no_progress
+from state.types import Amount, Height, TxId
+
+ATTEMPTS: Final = 10
+PATIENCE: Final = 4
+"""Blocks that are waited for until the payment that is in the way is in one; then others are drawn."""
+MOVED: Final = frozenset({Reason.CONFLICT, Reason.ACCOUNT_NOT_FOUND})
+"""Why a payment is refused because somebody else's came first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of a transaction: `waiting`, `unknown`, `succeeded` or `failed` with a reason.
+
+    `height` is of its block, or the last one that can be that.
+    """
+
+    status: str
+    height: Height
+    reason: str = ""
+
+
+class Node(Protocol):
+    """What a payment needs of a node. All of it is `Refused` if it fails."""
+
+    def accounts(self) -> AccountSet:
+        """Return all accounts."""
+        ...
+
+    def renewed(self, above: Height, height: Height) -> tuple[Renewed, ...]:
+        """Return the payments in the blocks above one up to another. Raises Refused(NOT_AVAILABLE)."""
+        ...
+
+    def point(self) -> ChainPoint:
+        """Return what a transaction made now must know of the chain."""
+        ...
+
+    def submit(self, raw: bytes) -> None:
+        """Send a transaction, and return when it is accepted."""
+        ...
+
+    def settled(self, txid: TxId) -> Fate:
+        """Wait until an accepted transaction is in a block or no longer waits; return what is so in the end."""
+        ...
+
+    def next_block(self, above: Height) -> None:
+        """Wait until there is a block above a height, or for long enough."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A payment that is in a block, or that was accepted if nobody waited.
+
+    `height` is of the block, or the last one that can hold it; `attempts` counts from 1.
+    """
+
+    txid: bytes
+    amount: Amount
+    fee: Amount
+    height: Height
+    attempts: int
+    committed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How to go about it.
+
+    Attributes:
+        random: gives fresh random bytes.
+        search: finds amounts.
+        save: keeps the index; called before anything is sent.
+        tell: is told, in words for people, what happens.
+        progress: is told of the hashcash.
+        attempts: how often to prove.
+        wait: until it is in a block; else only until it is accepted.
+    """
+
+    random: Randomness
+    search: AmountSearch
+    save: Callable[[], None]
+    tell: Callable[[str], None]
+    progress: Progress = no_progress
+    attempts: int = ATTEMPTS
+    wait: bool = True
+
+
+@dataclass(slots=True)
+class _Task:
+    """One payment on its way, over all attempts."""
+
+    kind: Kind
+    wish: Wish
+    payer: Own
+    hiding: Hiding
+    since: Height
+    into: Own | None = None
+    first: bytes = b""
+    stalled: int = field(default=0)
+
+
+def pay(node: Node, index: AnonymousIndex, wish: Wish, manner: Manner) -> Outcome:
+    """Pay an address.
+
+    Raises:
+        Refused: INSUFFICIENT_FUNDS; NOT_AVAILABLE (too few accounts); CONFLICT after all attempts, or if the account
+            changed otherwise; TIMED_OUT if it waits for long: it may still come into a block.
+    """
+    found = node.accounts()
+    index.take(found, manner.search, manner.tell)
+    payer = select_payer(index.own(), wish.amount + payment_fee(node.point()))
+    hiding = choose(found.encoded, (payer.account,), manner.random)
+    return _insist(node, index, _Task("paid", wish, payer, hiding, found.height), manner)
+
+
+def gather(node: Node, index: AnonymousIndex, manner: Manner) -> Outcome:
+    """Pay all of the second richest own account into the richest one, less the fee. Raises Refused as `pay`."""
+    found = node.accounts()
+    index.take(found, manner.search, manner.tell)
+    fee = payment_fee(node.point())
+    rich = [one for one in index.own() if one.known and one.amount > fee]
+    if len(rich) < 2:
+        raise Refused(Reason.INSUFFICIENT_FUNDS, "there are no two accounts that hold more than the fee")
+    into, payer = rich[:2]
+    hiding = choose(found.encoded, (payer.account, into.account), manner.random)
+    task = _Task("gathered", Wish(Amount(payer.amount - fee)), payer, hiding, found.height, into)
+    return _insist(node, index, task, manner)
+
+
+def _insist(node: Node, index: AnonymousIndex, task: _Task, manner: Manner) -> Outcome:
+    for attempt in range(1, manner.attempts + 1):
+        paid = _drafted(node, index, task, manner)
+        task.first = task.first or paid.signed.txid
+        index.expect(_move(index, task, paid))
+        manner.save()
+        why = _sent(node, index, paid, manner)
+        if isinstance(why, Fate):
+            return Outcome(
+                paid.signed.txid, task.wish.amount, paid.signed.fee, why.height, attempt, why.status == "succeeded"
+            )
+        if attempt < manner.attempts:
+            manner.tell(f"{why}: proving again ({attempt + 1} of {manner.attempts})")
+            landed = _follow(node, index, task, manner)
+            manner.save()
+            if landed is not None:
+                return Outcome(landed, task.wish.amount, paid.signed.fee, index.height, attempt)
+    raise Refused(
+        Reason.CONFLICT, f"others' payments came first {manner.attempts} times; nothing was paid. Try again later"
+    )
+
+
+def _drafted(node: Node, index: AnonymousIndex, task: _Task, manner: Manner) -> Paid:
+    point = node.point()
+    return draft_anonymous(
+        point, index.keys, task.payer, task.hiding, task.wish, _fee(point, task), manner.random, manner.progress,
+        index.proofs,
+    )
+
+
+def _fee(point: ChainPoint, task: _Task) -> Amount:
+    fee = payment_fee(point)
+    if fee + task.wish.amount > task.payer.amount:
+        raise Refused(Reason.INSUFFICIENT_FUNDS, "the fee rose, and the account no longer holds that much")
+    return fee
+
+
+def _move(index: AnonymousIndex, task: _Task, paid: Paid) -> Move:
+    left = Amount(task.payer.amount - task.wish.amount - paid.signed.fee)
+    before: tuple[Amount, ...] = (task.payer.amount,)
+    after: tuple[Amount, ...] = (left,)
+    if task.into is not None:
+        # The new account of the payment is one of ours, too, and holds nothing.
+        before, after = (*before, task.into.amount), (left, Amount(task.into.amount + task.wish.amount), Amount(0))
+    made = tuple(map(account_id, paid.outputs))
+    return Move(
+        task.kind, task.first, paid.signed.txid, task.wish.amount, paid.signed.fee, task.wish.to, before, after, made,
+        paid.expiry,
+    )  # fmt: skip
+
+
+def _sent(node: Node, index: AnonymousIndex, paid: Paid, manner: Manner) -> Fate | str:
+    """Return what became of a payment, or in words why it has to be proven again."""
+    txid = paid.signed.txid
+    try:
+        node.submit(paid.signed.raw)
+    except Refused as refused:
+        if refused.reason not in MOVED:
+            index.forget(txid)
+            manner.save()
+            raise
+        return "somebody pays out of one of these accounts, or hides among them"
+    if not manner.wait:
+        return Fate("waiting", paid.expiry)
+    fate = node.settled(txid)
+    if fate.status == "succeeded":
+        index.confirm(txid, fate.height)
+        manner.save()
+        return fate
+    if fate.status == "waiting":
+        raise Refused(Reason.TIMED_OUT, "accepted, but in no block yet; `nexus anonymous history` will show it")
+    return "somebody else's payment moved one of these accounts first"
+
+
+def _follow(node: Node, index: AnonymousIndex, task: _Task, manner: Manner) -> bytes | None:
+    """Find the set to hide in next; return the txid if an earlier attempt is in a block after all."""
+    node.next_block(task.since)
+    found = node.accounts()
+    index.take(found, manner.search, manner.tell)
+    landed = next((entry.txid for entry in index.history() if entry.task == task.first), None)
+    if landed is not None:
+        return landed
+    if all(account in found.encoded for account in task.hiding.members):
+        task.stalled += 1
+    if task.stalled > PATIENCE:
+        manner.tell("what is in the way stays there; others are drawn (who saw both sets can compare them)")
+        hiding, task.stalled = choose(found.encoded, _still(index, task), manner.random), 0
+    else:
+        try:
+            hiding = follow(
+                task.hiding, found.encoded, node.renewed(task.since, found.height), index.holds, manner.random
+            )
+        except Refused as refused:
+            if refused.reason is not Reason.NOT_AVAILABLE:
+                raise
+            hiding = choose(found.encoded, _still(index, task), manner.random)
+    task.hiding, task.since = hiding, found.height
+    owned = {own.account: own for own in index.own()}
+    task.payer = owned[hiding.own[0]]
+    if task.into is not None:
+        task.into = owned[hiding.own[1]]
+    return None
+
+
+def _still(index: AnonymousIndex, task: _Task) -> tuple[bytes, ...]:
+    """Return our accounts of the payment as they are now. Raises Refused(CONFLICT) if one is no longer what it was."""
+    wanted = [task.payer] if task.into is None else [task.payer, task.into]
+    own, found = list(index.own()), []
+    for one in wanted:
+        same = [other for other in own if other.point == one.point]
+        if not same:
+            raise Refused(Reason.CONFLICT, "the account that was to pay is no longer what it was")
+        exact = next((other for other in same if other.account == one.account), same[0])
+        own.remove(exact)
+        found.append(exact.account)
+    return tuple(found)
