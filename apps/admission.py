@@ -7,14 +7,17 @@ held against the committed state alone, so an output that a pending transaction 
 
 from typing import Final, NamedTuple
 
+from apps.anonymous.messages import Close
+from apps.anonymous.records import ACCOUNT, known_account
 from apps.exempt import exemption, needs_where
 from apps.gas import intrinsic_gas
 from apps.moves import check_move
-from apps.prooftask import ProofTask
+from apps.prooftask import ClosingClaim, ProofTask
 from apps.registry import MESSAGES
 from apps.token.messages import Withdraw
 from apps.validity import View, check_common, check_fee_funds, check_where, resolve_keys, stateless_check
 from crypto.errors import Reason, Refused
+from crypto.quisquis import Closing
 from state.changes import Reader
 from state.encoding import Codec
 from state.ledger import nonce, output
@@ -23,7 +26,10 @@ from state.types import Address
 
 WITHDRAW: Final = "token/withdraw"
 """The message that turns coins into balance: it takes outputs, as a transfer does."""
+CLOSE: Final = "anonymous/close"
+"""The message that turns an anonymous account into balance."""
 _withdraw_codec: Final = Codec(Withdraw)
+_close_codec: Final = Codec(Close)
 
 
 class Admission(NamedTuple):
@@ -34,7 +40,8 @@ class Admission(NamedTuple):
         keys: under which its signatures hold, in witness order: verify them with these before it is let in.
         next_nonce: of a call, the nonce that the state expects of its sender; 0 for a transfer.
         free: names validator and message of an exempt call, of which one may wait at a time; else empty.
-        withdrawn: the sender's coins that a call turns into balance, each once.
+        withdrawn: what a call turns into balance, each once: coins of the sender, and anonymous accounts by raw key,
+            which are the sender's if `proofs` hold.
         proofs: what is to be verified besides the signatures; None if the transaction has no proofs.
     """
 
@@ -42,7 +49,7 @@ class Admission(NamedTuple):
     keys: tuple[bytes, ...]
     next_nonce: int
     free: bytes
-    withdrawn: tuple[OutPoint, ...]
+    withdrawn: tuple[OutPoint | bytes, ...]
     proofs: ProofTask | None = None
 
 
@@ -56,7 +63,8 @@ def check_for_admission(decoded: Decoded, view: View, pending_fees: int = 0) -> 
 
     Raises:
         Refused: any reason of validity but NONCE_TOO_HIGH, BAD_SIGNATURE and those of proofs; UNKNOWN_MESSAGE,
-            MALFORMED, NOT_CANONICAL or OUT_OF_GAS for a call that would fail for its form, whatever the state.
+            MALFORMED, NOT_CANONICAL or OUT_OF_GAS for a call that would fail for its form, whatever the state;
+            ACCOUNT_NOT_FOUND for one that closes an anonymous account which is not there.
     """
     stateless_check(decoded, view.chain_id, view.params, view.version)
     keys = resolve_keys(decoded, view.reader)
@@ -65,7 +73,7 @@ def check_for_admission(decoded: Decoded, view: View, pending_fees: int = 0) -> 
     payload = decoded.body.payload
     payers: set[Address] = set()
     expected = 0
-    coins: tuple[OutPoint, ...] = ()
+    taken: tuple[OutPoint | bytes, ...] = ()
     proofs: ProofTask | None = None
     if not isinstance(payload, Call):
         move = check_move(payload, decoded, keys, view)
@@ -77,10 +85,13 @@ def check_for_admission(decoded: Decoded, view: View, pending_fees: int = 0) -> 
             raise Refused(Reason.NONCE_TOO_LOW, f"nonce {payload.nonce} was used, the next is {expected}")
         check_fee_funds(payload.sender, decoded.body.fee + pending_fees, view.reader)
         check_messages(payload, len(decoded.raw), keys)
-        payers, coins = {payload.sender}, withdrawn(payload, view.reader)
+        closings = closed(payload, view)
+        if closings:
+            proofs = ProofTask(decoded.wtxid, closings=tuple(closings.values()))
+        payers, taken = {payload.sender}, (*withdrawn(payload, view.reader), *closings)
     if exempt is None and needs_where(decoded):
         check_where(payers, decoded.body.sponsor, view)
-    return Admission(gas, keys, expected, b"" if exempt is None else exempt.key, coins, proofs)
+    return Admission(gas, keys, expected, b"" if exempt is None else exempt.key, taken, proofs)
 
 
 def withdrawn(call: Call, reader: Reader) -> tuple[OutPoint, ...]:
@@ -90,6 +101,22 @@ def withdrawn(call: Call, reader: Reader) -> tuple[OutPoint, ...]:
         for outpoint in _withdraw_codec.decode(message.value).inputs
     ]
     return tuple(dict.fromkeys(one for one in named if _owner(reader, one) == call.sender))
+
+
+def closed(call: Call, view: View) -> dict[bytes, ClosingClaim]:
+    """Return the anonymous accounts that a call closes, by raw key, with what it has to show for each.
+
+    Raises:
+        Refused: ACCOUNT_NOT_FOUND: others have hidden among the account meanwhile, and it has another id.
+    """
+    found = {}
+    for message in call.messages:
+        if message.name == CLOSE:
+            asked = _close_codec.decode(message.value)
+            account = known_account(view.reader, asked.account).account
+            closing = Closing(view.chain_id, account, call.sender, asked.amount)
+            found[ACCOUNT + asked.account] = ClosingClaim(closing, asked.proof)
+    return found
 
 
 def _owner(reader: Reader, outpoint: OutPoint) -> Address | None:

@@ -7,10 +7,17 @@ from crypto.batch import Fault
 from crypto.confidential import Claim, default_proofs
 from crypto.errors import Refused
 from crypto.hashing import Label, digest
-from crypto.quisquis import PaymentClaim, default_quisquis
+from crypto.quisquis import Closing, PaymentClaim, default_quisquis
 from crypto.ringpay import RingPaymentClaim, default_ring_payments
 from state.types import WtxId
 from state.zkvm.proving import ProgramClaim, program_faults
+
+
+class ClosingClaim(NamedTuple):
+    """That an anonymous account may be closed, and the proof of that."""
+
+    closing: Closing
+    proof: bytes
 
 
 class ProofTask(NamedTuple):
@@ -24,6 +31,8 @@ class ProofTask(NamedTuple):
         program: about the program that it runs, if that leaves something to prove.
         account: about the anonymous accounts that it renews.
         ring: about the ring coins that it spends.
+        closings: about the anonymous accounts that a call closes. A call that fails on them may be in a block, so only
+            the mempool has them verified beforehand.
     """
 
     wtxid: WtxId
@@ -31,6 +40,7 @@ class ProofTask(NamedTuple):
     program: ProgramClaim | None = None
     account: PaymentClaim | None = None
     ring: RingPaymentClaim | None = None
+    closings: tuple[ClosingClaim, ...] = ()
 
 
 ProofCheck = Callable[[Sequence[ProofTask]], Sequence[Fault]]
@@ -65,6 +75,12 @@ def faults_of(tasks: Sequence[ProofTask], entropy: bytes) -> tuple[Fault, ...]:
         collect(tuple(programs), program_faults(tuple(programs.values()), entropy))
     if amounts:
         collect(tuple(amounts), default_proofs().faults(tuple(amounts.values()), entropy))
+    for place, task in enumerate(tasks):
+        try:
+            for closing, proof in task.closings:
+                default_quisquis().verify_closing(closing, proof)
+        except Refused as refused:
+            faults[place] = refused
     return tuple(Fault(place, faults[place]) for place in sorted(faults))
 
 

@@ -67,7 +67,7 @@ from node.events import BlockCommitted
 from node.evidence_pool import EvidencePool
 from node.last_sign import SignGuard, place_of
 from node.logs import logger
-from node.mempool import Mempool
+from node.mempool import Mempool, taken_in
 from node.passing import Passing, message_frame
 from node.signatures import SignatureCache
 from node.sync import CatchUp
@@ -443,7 +443,7 @@ class Agreement:
             self.chain.commit(executed, commit)
         self._begin_log()
         header = executed.block.header
-        self._mempool.commit(header.height, executed.transactions)
+        self._mempool.commit(header.height, executed.transactions, taken_in(executed.result.changes))
         if self.chain.tip.version != header.version:
             dropped = self._mempool.clear()
             _block_log.info("a new protocol version is in force", version=self.chain.tip.version, dropped=len(dropped))

@@ -14,7 +14,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, NamedTuple
 
+from apps.anonymous.records import ACCOUNT, IMAGE
 from crypto.errors import Reason, Refused
+from state.changes import Changes
+from state.records import UTXO, outpoint_of
 from state.transaction import AccountPayment, Anonymous, Call, Decoded, OutPoint, Payload, RingPayment
 from state.types import Address, Height, TxId, WtxId
 
@@ -42,7 +45,7 @@ class Limits:
 ANONYMOUS: Final = Address(bytes(32))
 """Stands for whoever sends anonymous payments, all together: no key has this address."""
 Spent = OutPoint | bytes
-"""What one transaction alone can take: an output, an anonymous account by its id, a ring coin by its key image."""
+"""What one transaction alone can take: an output, or what a raw key names: an anonymous account, a key image."""
 
 
 def spent_by(payload: Payload) -> tuple[Spent, ...]:
@@ -50,8 +53,10 @@ def spent_by(payload: Payload) -> tuple[Spent, ...]:
     if isinstance(payload, Call):
         return ()
     if isinstance(payload, AccountPayment):
-        return payload.accounts
-    return tuple(ring.image for ring in payload.rings) if isinstance(payload, RingPayment) else payload.inputs
+        return tuple(ACCOUNT + account for account in payload.accounts)
+    if isinstance(payload, RingPayment):
+        return tuple(IMAGE + ring.image for ring in payload.rings)
+    return payload.inputs
 
 
 def gone_reason(payload: Payload) -> Reason:
@@ -59,6 +64,16 @@ def gone_reason(payload: Payload) -> Reason:
     if isinstance(payload, AccountPayment):
         return Reason.ACCOUNT_NOT_FOUND
     return Reason.IMAGE_USED if isinstance(payload, RingPayment) else Reason.OUTPUT_NOT_FOUND
+
+
+def taken_in(changes: Changes) -> Iterator[tuple[Spent, Reason]]:
+    """Yield what a block took, whichever way, and why nothing else can have it."""
+    for key, (before, after) in changes.entries.items():
+        if after is None and before is not None:
+            if key.startswith(UTXO):
+                yield outpoint_of(key), Reason.OUTPUT_NOT_FOUND
+            elif key.startswith(ACCOUNT):
+                yield key, Reason.ACCOUNT_NOT_FOUND
 
 
 class Entry(NamedTuple):
@@ -356,12 +371,15 @@ class Mempool:
         if not members:
             del classes[fee_class]
 
-    def commit(self, height: Height, included: Iterable[Decoded]) -> tuple[Removed, ...]:
+    def commit(
+        self, height: Height, included: Iterable[Decoded], taken: Iterable[tuple[Spent, Reason]] = ()
+    ) -> tuple[Removed, ...]:
         """Follow a committed block: its transactions leave, and whatever it made impossible.
 
         Args:
             height: the block's height; entries whose expiry is not above it leave.
             included: the block's transactions.
+            taken: what the block's calls took, too, and why nothing else can have it (`taken_in`).
 
         Returns:
             Entries that left without being in the block.
@@ -377,13 +395,17 @@ class Mempool:
             if isinstance(payload, Call):
                 removed += self._nonce_used(payload)
                 continue
-            for spent in spent_by(payload):
-                other = self._spent.get(spent)
-                if other is not None and not self._is_call(other):  # a call stays: it fails, and the next can run
-                    removed.append(self._take(other, gone_reason(payload)))
+            removed += self._gone(spent_by(payload), gone_reason(payload))
+        for spent, reason in taken:
+            removed += self._gone((spent,), reason)
         for expiry in [expiry for expiry in self._expiries if expiry <= height]:
             removed += [self._take(wtxid, Reason.EXPIRED) for wtxid in tuple(self._expiries[expiry])]
         return tuple(removed)
+
+    def _gone(self, spent: Iterable[Spent], reason: Reason) -> list[Removed]:
+        """Take out what wanted the same; but a call stays: it fails, and the account's next can run."""
+        wanting = (self._spent.get(one) for one in spent)
+        return [self._take(one, reason) for one in dict.fromkeys(wanting) if one is not None and not self._is_call(one)]
 
     def clear(self) -> tuple[Removed, ...]:
         """Drop everything: rules have changed under which all of it was made."""
