@@ -122,13 +122,14 @@ async def test_a_persistent_peer_that_has_moved_is_found_by_the_dht_and_dialled_
         hub_alone = {1: hub.network.port}
         async with lab.node(3, **FEW) as peer:
             everybody = {**hub_alone, 3: peer.network.port}
-            lab.ports = everybody
+            lab.ports = dict(everybody)
             async with lab.node(2, **FEW) as one:
                 await until(lambda: of(one) == [(False, peer.network.port)])
-        lab.ports = everybody  # the operator of `one` knows the old place alone, as does its book
+        lab.ports = dict(everybody)  # the operator of `one` knows the old place alone, as does its book
         async with lab.node(2, **FEW) as one:
             await until(lambda: moved in one.network.dial_failures)
-            lab.ports = hub_alone
+            lab.ports = dict(hub_alone)
+            lab.home(3).peers.unlink()  # it knows nobody whom it could dial itself
             async with lab.node(3, **FEW) as peer:
                 place = peer.network.port
                 assert place != everybody[3]
@@ -138,6 +139,7 @@ async def test_a_persistent_peer_that_has_moved_is_found_by_the_dht_and_dialled_
             await until(lambda: not of(one))
             await trio.sleep(1.0)
             lab.ports = {**hub_alone, 3: place}
+            lab.home(3).peers.unlink()
             async with lab.node(3, **FEW):
                 await until(lambda: of(one) == [(False, place)], 30)
 
