@@ -2,14 +2,28 @@
 
 from typing import NamedTuple
 
-from apps.anonymous.accounts import AccountMove, apply_account_payment, check_account_payment
+from apps.anonymous.accounts import AccountMove, apply_account_payment, check_account_payment, payment_claim
 from apps.anonymous.ring import RingMove, apply_ring_payment, check_ring_payment
+from apps.hidden import check_ranges
 from apps.script import check_spend
 from apps.transfer import Spending, apply_spend, successions
 from apps.validity import View
+from crypto.confidential import default_proofs
+from crypto.hashing import Label, digest
+from crypto.quisquis import default_quisquis
 from state.changes import Overlay
 from state.receipt import Event, Succession
-from state.transaction import AccountPayment, Anonymous, Decoded, RingPayment, Spend, made_by
+from state.transaction import (
+    SET_SIZE,
+    AccountPayment,
+    Anonymous,
+    Decoded,
+    RingPayment,
+    RingProof,
+    Spend,
+    made_by,
+    sign_digest,
+)
 from state.types import Address, Height
 
 Move = Spending | AccountMove | RingMove
@@ -43,6 +57,27 @@ def check_move(
     if isinstance(payload, RingPayment):
         return check_ring_payment(payload, decoded, view)
     return check_spend(payload, decoded, keys, view)
+
+
+def check_alone(decoded: Decoded) -> None:
+    """Verify what the bytes of a transaction whose form was checked show by themselves: as much of its proofs as is
+    about nothing in the state.
+
+    Raises:
+        Refused: MISSING_PROOF, MALFORMED, BAD_POINT, BAD_SCALAR, BAD_RANGE_PROOF, BAD_MOVEMENT, BAD_SHUFFLE.
+    """
+    payload = decoded.body.payload
+    seed = digest(Label.BATCH_WEIGHTS, decoded.wtxid)
+    if isinstance(payload, AccountPayment):
+        nobody = (payload.receiver * 2,) * SET_SIZE
+        default_quisquis().verify_alone(payment_claim(payload, decoded, nobody), seed)
+    elif isinstance(payload, RingPayment):
+        made = tuple(coin.commitment for coin in payload.made)
+        for proof in decoded.transaction.proofs:
+            if isinstance(proof, RingProof) and made:
+                default_proofs().verify_ranges(sign_digest(decoded.transaction.body), made, proof.ranges, seed)
+    else:
+        check_ranges(decoded)
 
 
 def apply_move(move: Move, decoded: Decoded, state: Overlay, height: Height) -> Moved:

@@ -154,7 +154,7 @@ class Arrangement:
 class _Parts(NamedTuple):
     """One claim, taken apart: nothing of it is proven yet."""
 
-    shuffles: tuple[ShuffleClaim, ShuffleClaim]
+    shuffles: tuple[ShuffleClaim, ...]
     movement: sigma.Claim
     ranges: RangeClaim
 
@@ -269,7 +269,22 @@ class Quisquis(Accounts):
             Refused: MALFORMED for a wrong length, AMOUNT_OUT_OF_RANGE for the fee, BAD_POINT, BAD_SCALAR;
                 BAD_MOVEMENT, BAD_RANGE_PROOF, BAD_SHUFFLE for what does not hold.
         """
+        self._verify(self._parts(claim), entropy)
+
+    def verify_alone(self, claim: PaymentClaim, entropy: bytes) -> None:
+        """Verify all but the first shuffle: what can be said of a payment whose inputs are not known.
+
+        Args:
+            claim: ten accounts of any kind stand for the inputs.
+            entropy: as in `verify`.
+
+        Raises:
+            Refused: as `verify`.
+        """
         parts = self._parts(claim)
+        self._verify(parts._replace(shuffles=parts.shuffles[1:]), entropy)
+
+    def _verify(self, parts: _Parts, entropy: bytes) -> None:
         _named(Reason.BAD_MOVEMENT, "what the payer loses is not what the receiver gets, or it is not the payer's",
                lambda: sigma.verify_batch(self.group, (parts.movement,), entropy))
         _named(Reason.BAD_RANGE_PROOF, "the amount, or what the payer keeps, may be negative",

@@ -37,11 +37,12 @@ FORM_FAULTS: Final = frozenset({
     Reason.DUPLICATE_INPUT, Reason.SURPLUS_SIGNATURE, Reason.AMOUNT_OUT_OF_RANGE,
     Reason.BAD_POINT, Reason.BAD_SCALAR, Reason.BAD_RANGE_PROOF, Reason.BAD_EXCESS, Reason.MISSING_PROOF,
     Reason.SURPLUS_PROOF, Reason.BAD_PROGRAM, Reason.PROGRAM_TOO_COSTLY, Reason.WRONG_SCRIPT, Reason.SCRIPT_FAILED,
-    Reason.UNPROVEN,
+    Reason.UNPROVEN, Reason.BAD_MOVEMENT, Reason.BAD_SHUFFLE, Reason.BAD_RING_SIGNATURE,
 })
-"""Reasons that lie in the bytes alone; those of coins spent count among them, which outpoints name by their hash. Every
-other verdict may be another one after the next block, on another node too: bytes are remembered as refused, and peers
-blamed for them, for these alone."""
+"""Reasons that lie in the bytes alone; those of coins spent count among them, which outpoints name by their hash, and of
+anonymous accounts, which ids do; the ring coin of a number is the same on every node that has it. Every other verdict
+may be another one after the next block, on another node too: bytes are remembered as refused, and peers blamed for
+them, for these alone."""
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ import msgspec
 import trio
 
 from apps.exempt import may_be_exempt
-from apps.hidden import check_ranges
+from apps.moves import check_alone
 from apps.validity import stateless_check
 from consensus.effects import Verifier
 from consensus.types import Evidence
@@ -227,11 +227,11 @@ class ContentRules:
 
     def check_transactions(self, raw: bytes) -> None:
         """Check a batch: each transaction decodes, is of this chain and well formed, shows the least work, and every
-        witness that reveals its key holds under it, and so does the range proof over its new hidden coins.
+        witness that reveals its key holds under it, and so does as much of its proofs as needs no state.
 
         Raises:
             Refused: MALFORMED, NOT_CANONICAL, TOO_LARGE; as `stateless_check`; BAD_KEY, BAD_SIGNATURE,
-                INSUFFICIENT_WORK; BAD_POINT, BAD_SCALAR, BAD_RANGE_PROOF.
+                INSUFFICIENT_WORK; as `check_alone`.
         """
         batch = gossiped_transactions_codec.decode(raw)
         if not batch.transactions:
@@ -251,7 +251,7 @@ class ContentRules:
                 raise Refused(Reason.BAD_KEY, "the key in a witness is not that of its signer")
             if not self._verifier.verify(witness.key, sign_digest(body), witness.signature):
                 raise Refused(Reason.BAD_SIGNATURE, "a witness's signature does not verify")
-        check_ranges(decoded)
+        check_alone(decoded)
 
     def _counting(self, check: Callable[[bytes], None]) -> Callable[[bytes], bool]:
         def holds(raw: bytes) -> bool:

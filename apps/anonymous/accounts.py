@@ -6,6 +6,7 @@ proof alone. It is sound only while discrete logarithms are hard, so what accoun
 forged money can leave them at the expense of their owners, never above that count.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from apps.anonymous.records import (
@@ -66,18 +67,22 @@ def check_account_payment(payment: AccountPayment, decoded: Decoded, view: View)
     fee = decoded.body.fee
     if fee > held(view.reader):
         raise Refused(Reason.TURNSTILE_OVERDRAWN, f"the accounts hold {held(view.reader)} unxs, the fee is {fee}")
-    return AccountMove(payment, kept, fee, payment_claim(payment, decoded, kept))
+    return AccountMove(payment, kept, fee, payment_claim(payment, decoded, tuple(one.account for one in kept)))
 
 
-def payment_claim(payment: AccountPayment, decoded: Decoded, kept: tuple[KeptAccount, ...]) -> PaymentClaim:
-    """Return what a payment has to prove, given the accounts that it renews. Raises Refused(MISSING_PROOF)."""
+def payment_claim(payment: AccountPayment, decoded: Decoded, accounts: Sequence[bytes]) -> PaymentClaim:
+    """Return what a payment has to prove, given the bytes of the accounts that it renews.
+
+    Raises:
+        Refused: MISSING_PROOF.
+    """
     shown = next((proof for proof in decoded.transaction.proofs if isinstance(proof, AccountProof)), None)
     if shown is None:
         raise Refused(Reason.MISSING_PROOF, "a payment between accounts comes without its proof")
     proof = PaymentProof(
         shown.mixed, shown.moved, shown.first, shown.second, shown.amounts, shown.movement, shown.ranges
     )
-    inputs = (*(one.account for one in kept), payment.receiver * 2)  # the new account holds 0, with blinding 1
+    inputs = (*accounts, payment.receiver * 2)  # the new account holds 0, with blinding 1
     return PaymentClaim(
         sign_digest(decoded.transaction.body), inputs, payment.outputs, decoded.body.fee, proof
     )

@@ -21,6 +21,7 @@ from apps.anonymous.records import (
 from apps.execution import InvalidTransaction, select_transactions, simulate
 from apps.gas import ACCOUNT as ACCOUNT_GAS
 from apps.gas import ACCOUNT_PROOF, BYTE, TRANSACTION
+from apps.moves import check_alone
 from apps.registry import answer_query
 from apps.supply import supply_differences
 from apps.validity import view_after
@@ -398,3 +399,21 @@ def test_a_block_taken_back_leaves_no_trace(crowd: Crowd) -> None:
     world.take(world.undo[-1])
     assert world.records == before
     assert sum(key.startswith(ACCOUNT) for key in before) == 9
+
+
+def test_what_the_bytes_alone_show(crowd: Crowd) -> None:
+    good = crowd.pay("m0", FEE)
+    check_alone(good)
+    proof = proof_of(good)
+    for spoilt, reason in (
+        (replace(proof, movement=proof.movement[:-32] + bytes(32)), Reason.BAD_MOVEMENT),
+        (replace(proof, ranges=proof.ranges[:-32] + bytes(32)), Reason.BAD_RANGE_PROOF),
+        (replace(proof, second=proof.second[:-32] + bytes(32)), Reason.BAD_SHUFFLE),
+    ):
+        with pytest.raises(Refused) as caught:
+            check_alone(with_proof(good, spoilt))
+        assert caught.value.reason is reason
+    # that it is about accounts of the chain, only the chain can say
+    spoilt = replace(proof, first=proof.first[:-32] + bytes(32))
+    check_alone(with_proof(good, spoilt))
+    assert crowd.world.refuses(with_proof(good, spoilt)) is Reason.BAD_SHUFFLE
