@@ -2,8 +2,12 @@
 
 import errno
 import socket
+from collections import Counter
+from contextlib import suppress
+from http import HTTPStatus
 from typing import Any, Final, cast
 
+import msgspec
 import trio
 from hypercorn.config import Config
 from hypercorn.trio.tcp_server import TCPServer
@@ -15,8 +19,11 @@ from starlette.applications import Starlette
 from crypto.errors import Reason, Refused
 from node.api.app import make_app
 from node.api.follow import Heights
+from node.api.openapi import status_of
+from node.api.shapes import ErrorAnswer, ErrorDetail
 from node.logs import logger
 from node.service import NodeService
+from p2p.prefix import prefix_group
 
 MAX_COMMAND: Final = 64 << 10
 """Bytes of one message from a websocket client."""
@@ -24,7 +31,15 @@ PING_INTERVAL: Final = 20.0
 """Seconds between pings on a websocket, so that a dead client is noticed."""
 BACKLOG: Final = 128
 MAX_CONNECTIONS: Final = 512
-"""Connections at a time; further ones are closed at once. Each is an open file, and the database needs some, too."""
+"""Connections at a time. Each is an open file, and the database needs some, too."""
+MAX_PER_CLIENT: Final = 32
+"""Connections at a time from one /64, which is one customer's: 16 of them and not one alone can fill the house. A
+browser opens six, a wallet one or two. The loopback is exempt: behind a reverse proxy everybody comes from there, and
+then the proxy knows who is who."""
+MAX_TOLD: Final = 64
+"""Clients that are told at one time why there is no room; what comes on top is closed without a word."""
+LINGER: Final = 1.0
+"""Seconds that such a client gets to hear it."""
 
 _log = logger("api")
 
@@ -51,13 +66,15 @@ async def serve_api(
 
 
 async def serve_application(
-    app: Starlette, listener: socket.socket, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
+    app: Starlette, listener: socket.socket, loopback_exempt: bool = True, *,
+    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve any application until cancelled, as `serve_api` does the node's.
 
     Args:
         app: what answers.
         listener: from `bind_socket`; it is taken over and closed.
+        loopback_exempt: let clients on the loopback have as many connections as there are.
         task_status: trio's; the port is reported as started.
     """
     config = Config()
@@ -68,7 +85,7 @@ async def serve_application(
     config.websocket_ping_interval = PING_INTERVAL
     config.keep_alive_timeout = 75
     config.keep_alive_max_requests = 100_000
-    door = _Door(wrap_app(cast("Any", app), config.wsgi_max_body_size, "asgi"), config)
+    door = _Door(wrap_app(cast("Any", app), config.wsgi_max_body_size, "asgi"), config, loopback_exempt)
     listener.listen(BACKLOG)
     port = int(listener.getsockname()[1])
     listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
@@ -93,25 +110,67 @@ class _Door:
     it takes connections without end, until no file can be opened any more.
     """
 
-    def __init__(self, app: Any, config: Config) -> None:
+    def __init__(self, app: Any, config: Config, loopback_exempt: bool) -> None:
         self._app = app
         self._config = config
+        self._exempt = loopback_exempt
         self._context = WorkerContext(None)
-        self._open = 0
+        self._open: Counter[str] = Counter()
+        self._told = 0
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Serve one connection; whatever goes wrong with it is its own end alone."""
-        if self._open >= MAX_CONNECTIONS:
-            await trio.aclose_forcefully(stream)
+        try:
+            host, port, *_ = stream.socket.getpeername()
+        except OSError:
+            return  # it has gone already
+        client = prefix_group(host, self._exempt, port)
+        try:
+            self._check_room(client)
+        except Refused as refused:
+            await self._turn_away(stream, refused)
             return
-        self._open += 1
+        self._open[client] += 1
         try:
             await _Server(self._app, self._config, self._context, ConnectionState({}), cast("Any", stream))
         except Exception as error:
             _log.debug("connection failed", error=repr(error))
             await trio.aclose_forcefully(stream)
         finally:
-            self._open -= 1
+            self._open[client] -= 1
+            if not self._open[client]:
+                del self._open[client]
+
+    def _check_room(self, client: str) -> None:
+        if self._open[client] >= MAX_PER_CLIENT:
+            why = f"{client}/64 holds {MAX_PER_CLIENT} connections, as many as one client may; close some"
+            raise Refused(Reason.TOO_MANY_CONNECTIONS, why)
+        if self._open.total() >= MAX_CONNECTIONS:
+            why = f"all {MAX_CONNECTIONS} connections of this node are taken; try again in a moment"
+            raise Refused(Reason.TOO_MANY_CONNECTIONS, why)
+
+    async def _turn_away(self, stream: trio.SocketStream, refused: Refused) -> None:
+        """Say why, and close; a close with bytes unread would take the answer back, so some are read."""
+        if self._told >= MAX_TOLD:
+            return
+        self._told += 1
+        try:
+            with trio.move_on_after(LINGER), suppress(trio.BrokenResourceError):
+                await stream.send_all(_refusal(refused))
+                await stream.send_eof()
+                for _ in range(16):
+                    if not await stream.receive_some(4096):
+                        break
+        finally:
+            self._told -= 1
+
+
+def _refusal(refused: Refused) -> bytes:
+    """Return a whole HTTP answer, as it goes out before anybody has asked."""
+    body = msgspec.json.encode(ErrorAnswer(error=ErrorDetail(reason=refused.reason.value, detail=refused.detail)))
+    status = HTTPStatus(status_of(refused.reason))
+    head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\nconnection: close\r\n"
+    return head.encode() + b"retry-after: 1\r\ncontent-length: %d\r\n\r\n" % len(body) + body
 
 
 def bind_socket(host: str, port: int) -> socket.socket:

@@ -10,6 +10,8 @@ from crypto.errors import Reason, Refused
 from testnet.attacks.raid import Count, Row, Target, keep
 
 MANY: Final = 300
+ALL: Final = 600
+"""More connections than the API has."""
 BODY: Final = 8 << 20
 """Bytes of the largest body that the API takes."""
 PATHS: Final = (
@@ -60,6 +62,19 @@ async def slow_headers(target: Target, count: Count) -> None:
                 await trio.sleep(0.5)
 
     await keep(MANY, once, count, 0.05)
+
+
+async def crowd(target: Target, count: Count) -> None:
+    """Take every connection that the API has, and ask for more."""
+
+    async def once() -> None:
+        async with await dial(target) as stream:
+            await stream.send_all(b"GET /v1/status HTTP/1.1\r\nHost: x\r\n")
+            count.add(33)
+            answer = await stream.receive_some(1 << 12)
+            count.heard["told why" if Reason.TOO_MANY_CONNECTIONS.value.encode() in answer else "hung up"] += 1
+
+    await keep(ALL, once, count, 0.5)
 
 
 async def slow_bodies(target: Target, count: Count) -> None:
@@ -123,6 +138,7 @@ def _text(data: bytes) -> bytes:
 ROWS: Final = {
     "api-requests": Row("API questions without pause", "requests", requests),
     "api-slow-headers": Row("slow-loris on the API, 300 connections", "header lines", slow_headers),
+    "api-crowd": Row("600 connections with the API, which has 512", "connections", crowd),
     "api-slow-bodies": Row("unfinished bodies of 8 MiB, 300 connections", "pieces", slow_bodies),
     "api-bombs": Row("JSON and MessagePack bombs", "requests", bombs),
     "api-deaf-sockets": Row("websockets that subscribe and do not read", "subscriptions", deaf_sockets),

@@ -1,9 +1,11 @@
 """What the HTTP server of the API takes of clients that do not behave: never the node's end, and bounded memory."""
 
+import json
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
+import httpx
 import pytest
 import trio
 from hypercorn.trio.tcp_server import TCPServer
@@ -15,12 +17,13 @@ from starlette.routing import Route
 from crypto.errors import Reason, Refused
 from node.api import app, server
 from node.api.server import bind_socket, serve_application
+from p2p.prefix import prefix_group
 
 JSON_HEAD = b"POST /take HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[int]:
+async def serving(loopback_exempt: bool = True) -> AsyncIterator[int]:
     """An application that reads bodies as the API does."""
 
     async def take(request: Request) -> Response:
@@ -34,7 +37,9 @@ async def serving() -> AsyncIterator[int]:
 
     routes = [Route("/take", take, methods=["POST"]), Route("/", hello)]
     async with trio.open_nursery() as nursery:
-        yield await nursery.start(serve_application, Starlette(routes=routes), bind_socket("::1", 0))
+        yield await nursery.start(
+            serve_application, Starlette(routes=routes), bind_socket("::1", 0), loopback_exempt
+        )
         nursery.cancel_scope.cancel()
 
 
@@ -83,13 +88,63 @@ async def test_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         held = [await trio.open_tcp_stream("::1", port) for _ in range(3)]
         await trio.sleep(0.2)
         with socket.create_connection(("::1", port)) as one_more:
-            assert await trio.to_thread.run_sync(one_more.recv, 10) == b""
+            answer = await trio.to_thread.run_sync(one_more.recv, 1000)
+            assert (answer[:12], reason_in(answer)) == (b"HTTP/1.1 503", Reason.TOO_MANY_CONNECTIONS)
         await held.pop().aclose()
         with trio.fail_after(10):
             while not (await ask(port)).endswith(b"hello"):
                 await trio.sleep(0.1)
         for stream in held:
             await stream.aclose()
+
+
+def reason_in(answer: bytes) -> str:
+    return str(json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["reason"])
+
+
+async def test_one_client_cannot_have_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has as many as one may is told so, whatever it asks, and a client from elsewhere is served."""
+    places = iter(["2001:db8::1"] * 4 + ["2001:db8::2", "2001:db8:0:1::1", "2001:db8::3"])
+    monkeypatch.setattr(server, "MAX_PER_CLIENT", 4)
+    monkeypatch.setattr(server, "prefix_group", lambda _host, exempt, port: prefix_group(next(places), exempt, port))
+    async with serving() as port, AsyncExitStack() as stack:
+        held = [await stack.enter_async_context(await trio.open_tcp_stream("::1", port)) for _ in range(4)]
+        await trio.sleep(0.2)
+        with pytest.raises(httpx.HTTPStatusError) as caught:
+            async with httpx.AsyncClient() as client:
+                (await client.get(f"http://[::1]:{port}/")).raise_for_status()
+        told = caught.value.response
+        assert (told.status_code, told.json()["error"]["reason"]) == (503, Reason.TOO_MANY_CONNECTIONS)
+        assert "2001:db8::/64" in told.json()["error"]["detail"]
+        assert " 4 connections" in told.json()["error"]["detail"]
+        assert (await ask(port)).endswith(b"hello")  # another /64
+        await held.pop().aclose()
+        await trio.sleep(0.2)
+        assert (await ask(port)).endswith(b"hello")  # a place is free again
+
+
+@pytest.mark.parametrize("exempt", [True, False])
+async def test_the_loopback_is_exempt_since_a_reverse_proxy_is_there(
+    monkeypatch: pytest.MonkeyPatch, exempt: bool
+) -> None:
+    monkeypatch.setattr(server, "MAX_PER_CLIENT", 2)
+    async with serving(exempt) as port, AsyncExitStack() as stack:
+        for _ in range(2):
+            await stack.enter_async_context(await trio.open_tcp_stream("::1", port))
+        await trio.sleep(0.2)
+        assert (await ask(port)).endswith(b"hello") == exempt
+
+
+async def test_few_are_told_why_at_one_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 0)
+    monkeypatch.setattr(server, "MAX_TOLD", 1)
+    monkeypatch.setattr(server, "LINGER", 0.5)
+    async with serving() as port, await trio.open_tcp_stream("::1", port) as first:
+        assert reason_in(await first.receive_some(4096)) == Reason.TOO_MANY_CONNECTIONS
+        async with await trio.open_tcp_stream("::1", port) as second:
+            assert await second.receive_some(4096) == b""
+        await trio.sleep(0.7)  # the first does not go by itself, and is let go
+        assert reason_in(await ask(port)) == Reason.TOO_MANY_CONNECTIONS
 
 
 async def test_unfinished_bodies_hold_a_bounded_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
