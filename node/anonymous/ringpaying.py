@@ -41,7 +41,7 @@ from state.transaction import (
     sign_digest,
     tx_id,
 )
-from state.types import MAX_AMOUNT, NATIVE, Address, Amount, AssetId, ChainId, TxId
+from state.types import MAX_AMOUNT, NATIVE, Address, Amount, AssetId, ChainId, Height, TxId
 
 _ENTROPY: Final = 32
 _ATTEMPTS: Final = MAX_RINGS + 2
@@ -111,7 +111,7 @@ def draft_ring(
     signers = () if sponsor is None else (sponsor,)
     fee = 0
     for _ in range(_ATTEMPTS):
-        chosen = select_ring_coins(index, sets, {**needed, NATIVE: needed[NATIVE] + fee})
+        chosen = select_ring_coins(index.unspent(), sets, index.height, {**needed, NATIVE: needed[NATIVE] + fee})
         least = least_fee(point, *_outline(chosen, wishes, sets, signers, sponsor))
         if fee >= least:
             break
@@ -173,10 +173,19 @@ def new_ring_coin(viewer: RingViewer, wish: RingWish, random: Randomness) -> New
 # ---- choosing coins
 
 
-def select_ring_coins(index: RingIndex, sets: RingSets, needed: Mapping[AssetId, int]) -> tuple[OwnCoin, ...]:
+def select_ring_coins(
+    coins: Sequence[OwnCoin], sets: RingSets, height: Height, needed: Mapping[AssetId, int]
+) -> tuple[OwnCoin, ...]:
     """Return coins that cover the amounts: of each asset the smallest that does alone, else the largest ones.
 
-    A coin that is waiting for its set, or is on its way in a payment that was sent, is left out.
+    A coin that is waiting for its set, or is on its way in a payment that was sent, is left out. How old coins are
+    makes no difference.
+
+    Args:
+        coins: unspent ones of the wallet.
+        sets: after the last block.
+        height: of that block.
+        needed: by asset.
 
     Raises:
         Refused: INSUFFICIENT_FUNDS, TOO_LARGE; NOT_AVAILABLE if what is left out would do.
@@ -185,8 +194,8 @@ def select_ring_coins(index: RingIndex, sets: RingSets, needed: Mapping[AssetId,
     for asset, amount in needed.items():
         if not amount:
             continue
-        held = [coin for coin in index.unspent(asset) if coin.amount]
-        ready = [coin for coin in held if is_ready(index, sets, coin)]
+        held = [coin for coin in coins if coin.amount and coin.asset == asset]
+        ready = [coin for coin in held if is_ready(coin, sets, height)]
         alone = [coin for coin in ready if coin.amount >= amount]
         if alone:
             chosen.append(min(alone, key=lambda coin: (coin.amount, coin.number)))
@@ -206,10 +215,10 @@ def select_ring_coins(index: RingIndex, sets: RingSets, needed: Mapping[AssetId,
     return tuple(chosen)
 
 
-def is_ready(index: RingIndex, sets: RingSets, coin: OwnCoin) -> bool:
-    """Tell whether a coin may be spent in the next block."""
+def is_ready(coin: OwnCoin, sets: RingSets, height: Height) -> bool:
+    """Tell whether a coin may be spent in the block after `height`."""
     ripe = sets.ripe.get(coin.number)
-    return ripe is not None and ripe <= index.height + 1 and coin.until <= index.height and not coin.spent
+    return ripe is not None and ripe <= height + 1 and coin.until <= height and not coin.spent
 
 
 def missing_for_set(sets: RingSets, asset: AssetId) -> int:

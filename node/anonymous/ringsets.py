@@ -15,13 +15,15 @@ Sampling", PoPETs 2021).
 
 Limits. The chain does not enforce it: it asks only for eleven coins of one asset and of some age.
 - The observer learns when, to within the set, the coin that is spent was made: one period where there are many coins;
-  where there are few, the time in which eleven were made. In such a set the oldest have waited longest: who spends at
-  the first moment is more likely one of them.
+  where there are few, the time in which eleven were made. Within such a long time ages tell something again: in a
+  simulation where a set took 300 blocks, and many spent after about 30 or 490, who knew that found 19 of 100 real
+  coins, by chance it is 9 (`tests/node/anonymous/test_ring_observer.py`). Up to a set in 70 blocks it was chance.
 - Whoever made coins of a set knows them not to be others': who made a share p of a period's coins leaves
   11 * (1 - p) in its sets. The order follows from all keys of a period, so nobody can choose whom to surround without
   making most of the coins; who makes the last of them can try several keys.
 - When all eleven of a set are spent, that each of them is spent is known (not by which payment).
 - Coins wait for their set: up to PERIOD blocks where there are many, else until ten others are there.
+- A chain that is started from another one's state counts heights anew, so its sets are others.
 """
 
 from collections.abc import Iterable, Sequence

@@ -159,6 +159,12 @@ def reason_of(call: Callable[..., object], *given: Any, **named: Any) -> Reason:
     return caught.value.reason
 
 
+def ready(chain: Chain) -> bool:
+    """Whether the first coin of wallet 1 can be spent."""
+    index = chain.scan()
+    return is_ready(index.own()[0], index.sets(), index.height)
+
+
 @pytest.fixture
 def chain() -> Chain:
     return Chain()
@@ -371,9 +377,9 @@ def test_expired_payment_frees_its_coins(chain: Chain) -> None:
     until = Height(chain.world.height + 2)
     index.reserve(replace(first.sent, until=until), first.rings)
     chain.world.block()
-    assert not is_ready(chain.scan(), index.sets(), index.own()[0])
+    assert not ready(chain)
     chain.world.block()
-    assert is_ready(chain.scan(), index.sets(), index.own()[0])
+    assert ready(chain)
 
 
 def test_other_ring_for_a_coin_is_refused(chain: Chain) -> None:
@@ -394,7 +400,7 @@ def test_who_cannot_hide_waits(chain: Chain) -> None:
     assert missing_for_set(index.sets(), NATIVE) == 10 and missing_for_set(index.sets(), AssetId(b"x" * 32)) == 0
     chain.mint(*[NXS] * 10, to=3)
     start = chain.world.height
-    while not is_ready(chain.scan(), index.sets(), index.own()[0]):
+    while not ready(chain):
         assert reason_of(chain.draft, 1, wish(2, NXS)) is Reason.NOT_AVAILABLE
         chain.world.block()
         assert chain.world.height < start + PERIOD + RING_AGE
