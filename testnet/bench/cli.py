@@ -32,6 +32,7 @@ class Name(StrEnum):
     SCRIPTS = "scripts"
     CONFIDENTIAL = "confidential"
     CONFIDENTIAL_NETWORK = "confidential-network"
+    ANONYMOUS = "anonymous"
     ALL = "all"
 
 
@@ -51,6 +52,7 @@ MODULES: Final = {
     Name.SCRIPTS: "testnet.bench.scripts",
     Name.CONFIDENTIAL: "testnet.bench.confidential",
     Name.CONFIDENTIAL_NETWORK: "testnet.bench.confidential_network",
+    Name.ANONYMOUS: "testnet.bench.anonymous",
 }
 """In the order of `all`. The proof figures come with the execution's: they need the same million outputs."""
 
