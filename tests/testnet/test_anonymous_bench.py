@@ -17,4 +17,4 @@ def test_rows(monkeypatch: pytest.MonkeyPatch) -> None:
         assert {"ring of 11 sign", "ring of 11 verify"} <= rows.keys()
         bars = rows["anonymous payment made"].reference, rows["proofs of a block of 2 anonymous payments"].reference
         assert bars == ((150.0, pytest.approx(0.016)) if name == NATIVE else (None, None))
-        assert rows["anonymous payment size"].value == sum(map(len, bench.raws)) // 2
+        assert rows["anonymous payment size"].value == pytest.approx(len(bench.raws[0]), rel=1e-3)
