@@ -3,9 +3,9 @@
 Output i is input p(i) for a permutation p: its key times a secret rho_i, its amount blinded anew with a secret tau_i,
 under the new key. No amount and no owner changes.
 
-Each key has a rho of its own. Did all share one, as they well might in the original, then the ratio of two keys would
-outlive the shuffle, and anybody can make keys of a known ratio to others: who gets an account under k times the key of
-another one, with a secret of its own, would find its own among the outputs and so the other one.
+Each key has a rho of its own. Did all share one, as in the Rust code of the original, then the ratio of two keys would
+outlive the shuffle, and anybody can make keys of a known ratio to others: who has an account under k times the g of
+another account, with a secret of his own, would find his among the outputs and so the other one.
 
 The argument puts known ones together: Bayer and Groth, "Efficient Zero-Knowledge Argument for Correctness of a
 Shuffle" (EUROCRYPT 2012), with a matrix of one row, and its single value product argument (section 5.3); for the
