@@ -21,7 +21,7 @@ import trio
 from crypto.errors import Reason, Refused
 from p2p.config import Limits, Timing
 from p2p.metrics import Counters
-from p2p.prefix import LOOPBACK, prefix_of
+from p2p.prefix import prefix_group, prefix_of
 from p2p.stoq.connection import Connection
 from p2p.stoq.cores import CID_SIZE, Address, CoreSettings, FirstPacket, make_core, read_first_packet, retry_packet
 from p2p.stoq.retry import RetryTokens
@@ -42,6 +42,9 @@ MANY: Final = 8
 """Datagrams of one turn that are acknowledged at once."""
 MIN_FIRST_DATAGRAM: Final = 1200
 """RFC 9000, section 14.1."""
+UNDISTURBED: Final = 1.0
+"""Seconds that a handshake has in any case; longer only while nobody from a prefix with fewer of them wants its place.
+Three round trips and a signature are enough for one."""
 
 
 class Endpoint:
@@ -67,7 +70,8 @@ class Endpoint:
         self._tokens = RetryTokens()
         self._routes: dict[bytes, Connection] = {}
         self._connections: set[Connection] = set()
-        self._pending: dict[Connection, str] = {}
+        self._pending: dict[Connection, tuple[str, float]] = {}
+        """Handshakes in progress, the oldest first: their prefix, and since when."""
         self._pending_prefixes: Counter[str] = Counter()
         self._dirty: set[Connection] = set()
         """Have something to send at the end of this scheduler pass."""
@@ -92,8 +96,8 @@ class Endpoint:
 
     def settle(self, connection: Connection) -> None:
         """An inbound handshake is over, well or not."""
-        prefix = self._pending.pop(connection, None)
-        if prefix is not None:
+        if connection in self._pending:
+            prefix, _ = self._pending.pop(connection)
             self._pending_prefixes[prefix] -= 1
             if not self._pending_prefixes[prefix]:
                 del self._pending_prefixes[prefix]
@@ -301,31 +305,49 @@ class Endpoint:
     def _welcome(self, data: bytes, address: Address, now: float) -> Connection | None:
         """Make a connection for a stranger's first packet, or ask for its address first, or drop it."""
         first = read_first_packet(data) if len(data) >= MIN_FIRST_DATAGRAM else None
-        prefix = prefix_of(address[0])
-        if first is None or not self._room_for(prefix):
+        if first is None:
             self._counters.dropped_datagrams += 1
-            if first is not None:
-                self._counters.refusals[Reason.TOO_MANY_CONNECTIONS] += 1
+            return None
+        prefix = prefix_group(address[0], self._limits.loopback_exempt, address[1])
+        exempt = prefix != prefix_of(address[0])
+        if not exempt and self._pending_prefixes[prefix] >= self._limits.per_prefix:
+            self._turn_away()
             return None
         original_id: bytes | None = first.destination_id
         retry_id: bytes | None = None
         if first.token:
             retry_id = first.destination_id
             original_id = self._tokens.check(first.token, address, retry_id, now)
-        if original_id is None or (not first.token and len(self._pending) > self._limits.retry_above):
+        full = len(self._pending) >= self._limits.pending
+        if original_id is None or (not first.token and (full or len(self._pending) > self._limits.retry_above)):
             self._ask_again(first, address, now)
+            return None
+        if full and not self._make_room(prefix, now):
+            self._turn_away()
             return None
         core = make_core(self._settings, original_id, retry_id)
         connection = Connection(core, address, self, self._limits, now)
         self._add(connection, first.destination_id[:CID_SIZE], core.host_id)
-        self._pending[connection] = prefix
+        self._pending[connection] = (prefix, now)
         self._pending_prefixes[prefix] += 1
         return connection
 
-    def _room_for(self, prefix: str) -> bool:
-        exempt = self._limits.loopback_exempt and prefix == LOOPBACK
-        crowded = not exempt and self._pending_prefixes[prefix] >= self._limits.per_prefix
-        return len(self._pending) < self._limits.pending and not crowded
+    def _turn_away(self) -> None:
+        self._counters.dropped_datagrams += 1
+        self._counters.refusals[Reason.TOO_MANY_CONNECTIONS] += 1
+
+    def _make_room(self, prefix: str, now: float) -> bool:
+        """Give up the oldest handshake of the prefix that has most of them, for one that has fewer.
+
+        Who holds handshakes open from a few prefixes thus keeps nobody else out; the newcomer has proven its address.
+        """
+        fullest, most = self._pending_prefixes.most_common(1)[0]
+        oldest, since = next((one, since) for one, (whose, since) in self._pending.items() if whose == fullest)
+        if self._pending_prefixes[prefix] >= most or now - since < UNDISTURBED:
+            return False
+        self.settle(oldest)
+        oldest.fail(Reason.TOO_MANY_CONNECTIONS, "it took long, and others wait for its place")
+        return True
 
     def _ask_again(self, first: FirstPacket, address: Address, now: float) -> None:
         retry_id = os.urandom(CID_SIZE)

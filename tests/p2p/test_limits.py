@@ -2,20 +2,23 @@
 
 import socket
 import struct
+from contextlib import AsyncExitStack
 
 import pytest
 import trio
 
 from crypto.errors import Reason, Refused
 from crypto.keys import SecretKey
-from p2p.config import CoreName, Limits
+from p2p.config import CoreName, Limits, Timing
 from p2p.mesh import open_network
 from p2p.network import Channel, FrameReceived, PeerConnected, RequestReceived
 from p2p.prefix import prefix_of
+from p2p.stoq import endpoint
 from p2p.stoq.channel import CREDIT
+from p2p.stoq.endpoint import bind
 from p2p.stoq.retry import TOKEN_LIFE, RetryTokens
 from state.encoding import MAX_FRAME
-from testnet.attacks.stranger import stranger
+from testnet.attacks.stranger import band, stranger
 from tests.p2p.nodes import CHAIN, address_of, next_event, node_key, settings, two_nodes, until
 
 Cores = tuple[CoreName, CoreName]
@@ -82,6 +85,56 @@ async def test_pending_handshakes_are_bounded(cores: Cores) -> None:
         await until(lambda: b.metrics.refusals.get(Reason.TOO_MANY_CONNECTIONS, 0) > 0)
         assert len(b._endpoint._pending) == 3
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("crowd", [4, 1])
+async def test_handshakes_held_open_from_a_few_prefixes_keep_nobody_out(
+    monkeypatch: pytest.MonkeyPatch, crowd: int
+) -> None:
+    """All places are taken, `crowd` of them by each prefix, for a minute: who comes from elsewhere gets the oldest."""
+    homes: dict[int, str] = {}
+    monkeypatch.setattr(endpoint, "prefix_group", lambda _host, _exempt, port: homes.setdefault(port, "elsewhere"))
+    limits = Limits(pending=8, per_prefix=crowd, retry_above=100, loopback_exempt=False)
+    patient = settings(limits=limits, timing=Timing(handshake=60.0))
+    async with open_network(patient, node_key(1), CHAIN) as b, AsyncExitStack() as stack:
+        place = b._endpoint
+        for number in range(8):
+            sock = bind("::1", 0)
+            homes[sock.getsockname()[1]] = f"crowd{number // crowd}"
+            strangers = await stack.enter_async_context(band(b, CHAIN, sock=sock))
+            await strangers.dial(node_key(2))
+        first, *others = place._pending
+        async with open_network(settings(CoreName.QH3, address_of(b)), node_key(0), CHAIN) as a:
+            await next_event(a.consensus_events, PeerConnected)
+            assert b.metrics.retries > 0  # it had to prove its address before anybody lost a place for it
+        assert first.ended == (Reason.TOO_MANY_CONNECTIONS, first.ended[1])
+        assert list(place._pending) == others
+        assert place._pending_prefixes.total() == 7
+
+
+async def test_who_has_begun_just_now_or_comes_from_the_crowd_itself_gets_no_place_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    homes: dict[int, str] = {}
+    monkeypatch.setattr(endpoint, "prefix_group", lambda _host, _exempt, port: homes.setdefault(port, "crowd"))
+    monkeypatch.setattr(endpoint, "UNDISTURBED", 0.0)
+    limits = Limits(pending=2, per_prefix=8, retry_above=100, loopback_exempt=False)
+    patient = settings(limits=limits, timing=Timing(handshake=60.0))
+    async with open_network(patient, node_key(1), CHAIN) as b, AsyncExitStack() as stack:
+        for _ in range(2):
+            await stack.enter_async_context(stranger(b, node_key(2), CHAIN))
+        held = list(b._endpoint._pending)
+
+        async def knock() -> None:
+            before = b.metrics.refusals.get(Reason.TOO_MANY_CONNECTIONS, 0)
+            async with open_network(settings(CoreName.QH3, address_of(b)), node_key(0), CHAIN):
+                await until(lambda: b.metrics.refusals.get(Reason.TOO_MANY_CONNECTIONS, 0) > before)
+            assert list(b._endpoint._pending) == held
+
+        await knock()  # of the crowd
+        monkeypatch.setattr(endpoint, "UNDISTURBED", 60.0)
+        monkeypatch.setattr(endpoint, "prefix_group", lambda _host, _exempt, _port: "elsewhere")
+        await knock()
 
 
 @pytest.mark.parametrize("limits", [Limits(inbound=2), Limits(per_prefix=2, loopback_exempt=False)])
