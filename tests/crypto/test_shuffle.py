@@ -4,6 +4,8 @@ A cheat runs the real prover with its check of the witness switched off, so that
 """
 
 from collections.abc import Callable, Sequence
+from itertools import islice
+from math import prod
 
 import pytest
 from hypothesis import given, settings
@@ -13,8 +15,10 @@ from crypto import shuffle
 from crypto.batch import find_faults
 from crypto.elgamal import Account, decrypt, new_account, owns, update
 from crypto.errors import Reason, Refused
+from crypto.generators import chain
 from crypto.group import available, load
-from crypto.ristretto import IDENTITY, ORDER, Group
+from crypto.pedersen import pedersen
+from crypto.ristretto import IDENTITY, ORDER, Group, Point
 from crypto.shuffle import Moves, ShuffleClaim, Shuffles, shuffled
 from crypto.transcript import FiatShamir, Transcript
 
@@ -186,6 +190,64 @@ def test_every_point_and_scalar_is_checked(group: Group) -> None:
 def test_hostile_bytes_are_refused(inputs: list[bytes], outputs: list[bytes], proof: bytes) -> None:
     proofs = Shuffles(load(available()[0]), 2)
     assert reason_of(proofs.verify, ShuffleClaim(begun(), inputs, outputs, proof), ENTROPY) is not Reason.INTERNAL
+
+
+def test_equations_of_the_protocol_document(group: Group) -> None:
+    """The proof, verified line by line as docs/protocol.md writes it, without the code that verifies proofs."""
+    n, inputs, moves = 4, accounts(group, 4), turned(4)
+    outputs = shuffled(group, inputs, moves)
+    proof = Shuffles(group).prove(begun(), inputs, outputs, moves, ENTROPY)
+    parts = [proof[at : at + 32] for at in range(0, len(proof), 32)]
+    transcript = begun()
+    transcript.append(b"dom-sep", b"account shuffle v1")
+    transcript.append(b"n", n.to_bytes(8, "little"))
+    for side, several in ((b"input", inputs), (b"output", outputs)):
+        for account in several:
+            transcript.append(side, account.encode())
+    drawn: dict[str, int] = {}
+    points: dict[str, Point] = {}
+    given = iter(parts)
+    for names, challenges in (
+        ("c_a c_tau c_q", "x"), ("c_b c_s c_k", "yzv"),
+        ("d low high alpha beta gamma omega kappa A_g A_h A_c A_d M_1 M_0", "u"),
+    ):  # fmt: skip
+        for name in names.split():
+            encoding = next(given)
+            transcript.append(name.encode(), encoding)
+            points[name] = group.decode(encoding)
+        drawn |= {name: transcript.challenge(name.encode()) for name in challenges}
+    x, y, z, v, u = (drawn[name] for name in "xyzvu")
+    scalars = iter([int.from_bytes(part, "little") for part in given])
+    d, p, b, tau, s, q, k = (list(islice(scalars, count)) for count in (n, n - 2, n, n, n, n, n))
+    r_d, r_high, r_b, r_tau, r_s, r_q, r_k, r_m = scalars
+    p = [d[0], *p, u * prod(y * j + x**j - z for j in range(1, n + 1))]
+    bases = pedersen(group)
+
+    def total(factors: Sequence[int], of: Sequence[Point]) -> Point:
+        return group.multiscalar(group.vector(factors), of)
+
+    def com(values: Sequence[int], blinding: int) -> Point:
+        return total([blinding, *values], [bases.blinding_base, *chain(group, b"G", 0, len(values))])
+
+    def committed(factors: dict[str, int]) -> Point:
+        return total(list(factors.values()), [points[name] for name in factors])
+
+    m = sum(v ** (i + 1) * (b[i] * tau[i] - u * s[i]) + v ** (n + i + 1) * (b[i] * q[i] - u * k[i]) for i in range(n))
+    powers = [-u * x**j for j in range(1, n + 1)]
+    before, after = zip(*inputs, strict=True), list(zip(*outputs, strict=True))
+    g, h, c, dd = (total(powers, column) for column in before)
+    minus = [-value for value in s]
+    for left, right in (
+        (committed({"c_a": u * y, "c_b": u, "d": 1}), com([value + u * z for value in d], r_d)),
+        (committed({"low": 1, "high": u}), com([u * p[i + 1] - p[i] * d[i + 1] for i in range(n - 1)], r_high)),
+        (committed({"c_b": u, "alpha": 1}), com(b, r_b)), (committed({"c_tau": u, "beta": 1}), com(tau, r_tau)),
+        (committed({"c_s": u, "gamma": 1}), com(s, r_s)), (committed({"c_q": u, "omega": 1}), com(q, r_q)),
+        (committed({"c_k": u, "kappa": 1}), com(k, r_k)), (committed({"M_1": u, "M_0": 1}), bases.commit(m, r_m)),
+        (points["A_g"], group.add(total(k, after[0]), g)), (points["A_h"], group.add(total(k, after[1]), h)),
+        (points["A_c"], group.add(total([*b, *minus], [*after[2], *after[0]]), c)),
+        (points["A_d"], group.add(total([*b, *minus], [*after[3], *after[1]]), dd)),
+    ):  # fmt: skip
+        assert left.encode() == right.encode()
 
 
 EQUATIONS = ("d", "steps", "b", "tau", "s", "q", "k", "product", "g", "h", "c", "d of accounts")
