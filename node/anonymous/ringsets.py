@@ -22,7 +22,8 @@ Limits. The chain does not enforce it: it asks only for eleven coins of one asse
   11 * (1 - p) in its sets. The order follows from all keys of a period, so nobody can choose whom to surround without
   making most of the coins; who makes the last of them can try several keys.
 - When all eleven of a set are spent, that each of them is spent is known (not by which payment).
-- Coins wait for their set: up to PERIOD blocks where there are many, else until ten others are there.
+- Coins wait for their set, up to PERIOD blocks where there are many, else until ten others are there; then for their
+  age. As there are no blocks without transactions, that takes long on a chain on which little happens.
 - A chain that is started from another one's state counts heights anew, so its sets are others.
 """
 
