@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crypto import falcon
+from crypto import falcon, falcon_batch
 from crypto.falcon_batch import Signed, verify_many
 from crypto.group import NATIVE, SWITCH, available
 
@@ -44,6 +44,18 @@ def test_good_and_bad_keep_their_places(backend: str, threads: int) -> None:
     cases = [good[0], bad, good[1], short, keyless, good[2]]
     assert assert_both_say(cases, threads) == [True, False, True, False, False, True]
     assert verify_many([], threads) == []
+
+
+def test_more_keys_than_are_kept_ready(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(falcon_batch, "KEYS_KEPT", 2)
+    falcon_batch._kernel.cache_clear()
+    try:
+        made = [falcon.generate_from_seed(bytes([number]) * 32) for number in range(4)]
+        cases = [Signed(public, b"message", falcon.sign(secret, b"message")) for public, secret in made * 2]
+        crossed = [one._replace(public=cases[number - 1].public) for number, one in enumerate(cases)]
+        assert assert_both_say([*cases, *crossed]) == [True] * len(cases) + [False] * len(crossed)
+    finally:
+        falcon_batch._kernel.cache_clear()
 
 
 def test_damaged_ones(backend: str) -> None:

@@ -12,8 +12,12 @@ use rand_core::OsRng;
 /// Bytes of a padded signature.
 const SIGNATURE: usize = 1280;
 
-/// Public key, message, signature.
-type Signed = (PyBackedBytes, PyBackedBytes, PyBackedBytes);
+/// A public key, ready to verify with: to get there takes as long as half a verification.
+#[pyclass(frozen)]
+pub struct FalconKey(VerifyingKey1024);
+
+/// Key, message, signature.
+type Signed = (Py<FalconKey>, PyBackedBytes, PyBackedBytes);
 
 /// A padded signature, or nothing if the bytes are no secret key. The nonce and the sampler's seed come from the operating
 /// system: two signatures over one message differ. What is derived from the secret is overwritten with zeros in the end.
@@ -28,11 +32,20 @@ pub fn falcon_sign<'py>(py: Python<'py>, secret: PyBackedBytes, message: PyBacke
     Some(PyBytes::new(py, &signature))
 }
 
+/// The key of these bytes, or nothing if they are no public key.
+#[pyfunction]
+pub fn falcon_key(public: &[u8]) -> Option<FalconKey> {
+    VerifyingKey1024::decode(public).map(FalconKey)
+}
+
 /// For each, whether the signature is valid; bytes of a wrong form are not.
 #[pyfunction]
-pub fn falcon_verify(py: Python<'_>, signed: Vec<Signed>, threads: usize) -> Vec<bool> {
+pub fn falcon_verify_many(py: Python<'_>, signed: Vec<Signed>, threads: usize) -> Vec<bool> {
     py.detach(|| {
-        let share = signed.len().div_ceil(threads.max(1)).max(1);
+        if threads <= 1 {
+            return signed.iter().map(valid).collect();
+        }
+        let share = signed.len().div_ceil(threads).max(1);
         thread::scope(|scope| {
             let running: Vec<_> = signed
                 .chunks(share)
@@ -43,7 +56,6 @@ pub fn falcon_verify(py: Python<'_>, signed: Vec<Signed>, threads: usize) -> Vec
     })
 }
 
-fn valid((public, message, signature): &Signed) -> bool {
-    VerifyingKey1024::decode(public)
-        .is_some_and(|key| key.verify(signature, &DOMAIN_NONE, &HASH_ID_ORIGINAL_FALCON, message))
+fn valid((key, message, signature): &Signed) -> bool {
+    key.get().0.verify(signature, &DOMAIN_NONE, &HASH_ID_ORIGINAL_FALCON, message)
 }

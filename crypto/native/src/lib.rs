@@ -26,6 +26,8 @@ fn nexus_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(scalars::vector, module)?)?;
     module.add_function(wrap_pyfunction!(scalars::powers, module)?)?;
     module.add_function(wrap_pyfunction!(falcon::falcon_sign, module)?)?;
-    module.add_function(wrap_pyfunction!(falcon::falcon_verify, module)?)?;
+    module.add_class::<falcon::FalconKey>()?;
+    module.add_function(wrap_pyfunction!(falcon::falcon_key, module)?)?;
+    module.add_function(wrap_pyfunction!(falcon::falcon_verify_many, module)?)?;
     Ok(())
 }
