@@ -11,7 +11,7 @@ from typing import Final
 
 from crypto.confidential import padded
 from crypto.schemes import Scheme, signature_count
-from state.transaction import AccountPayment, Call, Payload, RingPayment, Script, Spend, held
+from state.transaction import AccountPayment, Call, Payload, Script, Spend, Transfer, held
 from state.zkvm.machine import Ran
 
 TRANSACTION: Final = 100
@@ -73,19 +73,19 @@ def intrinsic_gas(payload: Payload, size: int, keys: Sequence[bytes], excesses: 
         Refused: BAD_KEY.
     """
     gas = TRANSACTION + BYTE * size + signatures_gas(keys)
+    if isinstance(payload, Transfer | Script):
+        return gas + INPUT * len(payload.inputs) + OUTPUT * len(payload.outputs) + proofs_gas(payload, excesses)
     if isinstance(payload, Call):
         return gas
     if isinstance(payload, AccountPayment):
         return gas + ACCOUNT_PROOF + ACCOUNT * len(payload.outputs)
-    if isinstance(payload, RingPayment):
-        made = RING_COIN * len(payload.made) + OUTPUT * len(payload.outputs)
-        return gas + RING * len(payload.rings) + made + EXCESS * excesses + ranges_gas(len(payload.made))
-    return gas + INPUT * len(payload.inputs) + OUTPUT * len(payload.outputs) + proofs_gas(payload, excesses)
+    made = RING_COIN * len(payload.made) + OUTPUT * len(payload.outputs)
+    return gas + RING * len(payload.rings) + made + EXCESS * excesses + ranges_gas(len(payload.made))
 
 
 def proofs_gas(spend: Spend, excesses: int) -> int:
     """Return the gas of verifying the proofs of hidden amounts, with so many signatures under excesses."""
-    made = sum(held(output) is not None for output in spend.outputs)
+    made = len([output for output in spend.outputs if held(output) is not None])
     return EXCESS * excesses + ranges_gas(made)
 
 

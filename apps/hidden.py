@@ -11,7 +11,7 @@ in less what came out. Forged coins can come out only at the expense of others i
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from crypto.confidential import Balance, Claim, default_proofs
 from crypto.errors import Reason, Refused
@@ -35,6 +35,8 @@ from state.transaction import (
     sign_digest,
 )
 from state.types import NATIVE, AssetId
+
+_NOTHING_SHOWN: Final = TransferProof(b"", ())
 
 
 class Movement(NamedTuple):
@@ -85,7 +87,7 @@ def check_proof_form(decoded: Decoded) -> None:
 
 def held_by(outputs: Sequence[Output]) -> tuple[Held, ...]:
     """Return the hidden amounts that outputs hold, in order."""
-    return tuple(found for found in map(held, outputs) if found is not None)
+    return tuple([found for output in outputs if (found := held(output)) is not None])
 
 
 def check_ranges(decoded: Decoded) -> None:
@@ -135,7 +137,7 @@ def movement(spend: Spend, decoded: Decoded, spent: Sequence[Output], reader: Re
                 Reason.TURNSTILE_OVERDRAWN,
                 f"{-rest} {asset_text(asset)} would leave the pool of hidden amounts, which is {pool(reader, asset)}",
             )
-    shown = decoded.shown or TransferProof(b"", ())
+    shown = decoded.shown or _NOTHING_SHOWN
     if len(shown.excesses) != len(hidden):
         reason = Reason.MISSING_PROOF if len(shown.excesses) < len(hidden) else Reason.SURPLUS_PROOF
         raise Refused(reason, f"{len(shown.excesses)} signatures for {len(hidden)} assets with hidden amounts")
@@ -151,10 +153,13 @@ def _hidden_balances(
     spend: Spend, spent: Sequence[Output], surplus: Mapping[AssetId, int]
 ) -> dict[AssetId, Balance]:
     """Return what has to be shown of each asset with hidden amounts."""
+    held_before, held_after = held_by(spent), held_by(spend.outputs)
+    if not held_before and not held_after:
+        return {}
     before: dict[AssetId, list[bytes]] = {}
     after: dict[AssetId, list[bytes]] = {}
-    for outputs, found in ((spent, before), (spend.outputs, after)):
-        for asset, commitment in held_by(outputs):
+    for amounts, found in ((held_before, before), (held_after, after)):
+        for asset, commitment in amounts:
             found.setdefault(asset, []).append(commitment)
     known = before.keys() | {output.asset for output in spent if isinstance(output, Coin)}
     for asset in after:

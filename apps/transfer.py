@@ -101,7 +101,7 @@ def check_spendable(output: Output, view: View) -> None:
     """
     if output.asset and is_frozen(view.reader, output.owner, output.asset):
         raise Refused(Reason.FROZEN, f"{output.owner.hex()} is frozen for {asset_text(output.asset)}")
-    if isinstance(output, Memo | State):
+    if not isinstance(output, Coin | HiddenCoin):
         if view.height < output.not_before:
             raise Refused(Reason.TOO_EARLY, f"spendable from height {output.not_before}, this is {view.height}")
         if view.height > output.not_after:
@@ -110,15 +110,17 @@ def check_spendable(output: Output, view: View) -> None:
 
 def check_states(spent: Sequence[Output], made: Sequence[Output]) -> None:
     """Check that every new State begins, or follows a spent one. Raises Refused(BAD_STATE_NONCE)."""
+    followers = [output for output in made if isinstance(output, State) and output.nonce]
+    if not followers:
+        return
     open_places: Counter[tuple[bytes, Address, int]] = Counter(
         (output.script, output.owner, output.nonce + 1) for output in spent if isinstance(output, State)
     )
-    for output in made:
-        if isinstance(output, State) and output.nonce:
-            place = (output.script, output.owner, output.nonce)
-            if not open_places[place]:
-                raise Refused(Reason.BAD_STATE_NONCE, f"no State is spent that nonce {output.nonce} follows")
-            open_places[place] -= 1
+    for output in followers:
+        place = (output.script, output.owner, output.nonce)
+        if not open_places[place]:
+            raise Refused(Reason.BAD_STATE_NONCE, f"no State is spent that nonce {output.nonce} follows")
+        open_places[place] -= 1
 
 
 def apply_spend(made: Sequence[Output], decoded: Decoded, spending: Spending, state: Overlay) -> list[Event]:

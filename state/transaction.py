@@ -375,17 +375,21 @@ class Decoded(Record, frozen=True):
     @property
     def signers(self) -> tuple[Address, ...]:
         """Return who signed, in witness order."""
-        return tuple(witness.signer for witness in self.transaction.witnesses)
+        return tuple([witness.signer for witness in self.transaction.witnesses])
 
     @property
     def excesses(self) -> int:
         """Return how many signatures under excesses it carries."""
-        return excess_count(self.transaction.proofs)
+        proofs = self.transaction.proofs
+        return excess_count(proofs) if proofs else 0
 
     @property
     def shown(self) -> TransferProof | None:
         """Return what it shows of hidden amounts and of its program, if it carries that."""
-        return next((proof for proof in self.transaction.proofs if isinstance(proof, TransferProof)), None)
+        for proof in self.transaction.proofs:
+            if isinstance(proof, TransferProof):
+                return proof
+        return None
 
 
 def decode_transaction(raw: bytes) -> Decoded:
