@@ -39,10 +39,10 @@ FORM_FAULTS: Final = frozenset({
     Reason.SURPLUS_PROOF, Reason.BAD_PROGRAM, Reason.PROGRAM_TOO_COSTLY, Reason.WRONG_SCRIPT, Reason.SCRIPT_FAILED,
     Reason.UNPROVEN, Reason.BAD_MOVEMENT, Reason.BAD_SHUFFLE, Reason.BAD_RING_SIGNATURE,
 })
-"""Reasons that lie in the bytes alone; those of coins spent count among them, which outpoints name by their hash, and of
-anonymous accounts, which ids do; the ring coin of a number is the same on every node that has it. Every other verdict
-may be another one after the next block, on another node too: bytes are remembered as refused, and peers blamed for
-them, for these alone."""
+"""Reasons that lie in the bytes alone; those of what is spent count among them: outpoints name coins by their hash, ids
+name anonymous accounts by theirs, and the ring coin of a number is the same wherever it is. Every other verdict may be
+another one after the next block, on another node too: bytes are remembered as refused, and peers blamed for them, for
+these alone."""
 
 
 @dataclass(slots=True)
@@ -106,6 +106,8 @@ class Admission:
             try:
                 decoded = decode_transaction(raw)
                 admitted = self._check(decoded, view)
+                if admitted.proofs is not None:  # they cost most: nobody has them verified for nothing
+                    self._mempool.pushed_out(_entry(decoded, admitted), admitted.next_nonce)
             except Refused as refused:
                 batch.results[index] = self._refuse(refused)
                 if heard and refused.reason is Reason.ALREADY_KNOWN:
@@ -165,8 +167,7 @@ class Admission:
 
     def _enter(self, decoded: Decoded, admitted: Admitted, batch: Slice) -> SubmitResult:
         try:
-            entry = Entry(decoded, admitted.gas, admitted.keys, admitted.free, admitted.withdrawn)
-            removed = self._mempool.add(entry, admitted.next_nonce)
+            removed = self._mempool.add(_entry(decoded, admitted), admitted.next_nonce)
         except Refused as refused:
             return self._refuse(refused)
         for gone, _ in removed:
@@ -220,3 +221,7 @@ class Admission:
 
     def _forget_gone(self) -> None:
         self._own = {wtxid: None for wtxid in self._own if wtxid in self._mempool}
+
+
+def _entry(decoded: Decoded, admitted: Admitted) -> Entry:
+    return Entry(decoded, admitted.gas, admitted.keys, admitted.free, admitted.withdrawn)

@@ -120,6 +120,11 @@ class Entry(NamedTuple):
         return payload.sender if isinstance(payload, Call) else self.decoded.transaction.witnesses[0].signer
 
 
+def _closes(entry: Entry) -> bool:
+    """Tell whether a call closes an anonymous account: what others may want to hide among."""
+    return any(isinstance(one, bytes) for one in entry.withdrawn)
+
+
 class Removed(NamedTuple):
     """An entry that left without being in a block, and why."""
 
@@ -204,7 +209,8 @@ class Mempool:
 
     def remember_refused(self, wtxid: WtxId, refused: Refused) -> None:
         """Remember bytes that can never become valid; the oldest are forgotten."""
-        self._refused[wtxid] = refused
+        # Not the exception itself: its traceback holds on to the bytes of all that came with these.
+        self._refused[wtxid] = Refused(refused.reason, refused.detail)
         if len(self._refused) > REFUSED_KEPT:
             self._refused.popitem(last=False)
 
@@ -223,6 +229,18 @@ class Mempool:
         Raises:
             Refused: ALREADY_KNOWN, CONFLICT, NONCE_TOO_LOW, NONCE_TOO_HIGH, SENDER_LIMIT, MEMPOOL_FULL, EXPIRED.
         """
+        removed = self.pushed_out(entry, next_nonce)
+        for old, _ in removed:
+            self._remove(old)
+        self._insert(entry, next_nonce)
+        return removed
+
+    def pushed_out(self, entry: Entry, next_nonce: int = 0) -> tuple[Removed, ...]:
+        """Return what `add` would push out, and change nothing: asked before a costly proof is verified.
+
+        Raises:
+            Refused: as `add`.
+        """
         self.check_new(entry.wtxid)
         if entry.decoded.body.expiry <= self._height:
             raise Refused(Reason.EXPIRED, f"expired at height {entry.decoded.body.expiry}, now {self._height}")
@@ -232,12 +250,10 @@ class Mempool:
         elif self._sender_counts.get(entry.sender, 0) >= self._limits.per_sender:
             raise Refused(Reason.SENDER_LIMIT, f"the sender has {self._limits.per_sender} pending transactions")
         evicted = self._make_room(entry, replaced)
-        removed = [Removed(old, Reason.CONFLICT) for old in replaced]
-        removed += [Removed(old, Reason.MEMPOOL_FULL) for old in evicted]
-        for old, _ in removed:
-            self._remove(old)
-        self._insert(entry, next_nonce)
-        return tuple(removed)
+        return (
+            *(Removed(old, Reason.CONFLICT) for old in replaced),
+            *(Removed(old, Reason.MEMPOOL_FULL) for old in evicted),
+        )
 
     def _conflicts(self, entry: Entry, next_nonce: int) -> list[Entry]:
         """Return pending entries that cannot be in a chain together with this one."""
@@ -253,6 +269,11 @@ class Mempool:
                 raise Refused(Reason.NONCE_TOO_LOW, f"nonce {payload.nonce} was used, the next is {expected}")
             if payload.nonce >= expected + NONCE_WINDOW:
                 raise Refused(Reason.NONCE_TOO_HIGH, f"nonce {payload.nonce} is far ahead of the next, {expected}")
+            if _closes(entry) and payload.nonce > self.pending_nonce(payload.sender, next_nonce):
+                # Behind a gap it would wait for nothing, and keep everybody from hiding among the account meanwhile.
+                raise Refused(
+                    Reason.NONCE_TOO_HIGH, "a call that closes an anonymous account waits for no other before it"
+                )
             other = None if account is None else account.calls.get(payload.nonce)
             if other is not None:
                 found[other] = None

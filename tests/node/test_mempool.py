@@ -1,5 +1,7 @@
 """The mempool alone: transactions are well-formed but unsigned, since nobody here looks at signatures."""
 
+import gc
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -228,6 +230,24 @@ def test_refused_bytes_are_remembered() -> None:
     mempool.remember_refused(transfer(1).wtxid, Refused(Reason.BAD_SIGNATURE, "no"))
     assert reason(mempool, transfer(1)) is Reason.BAD_SIGNATURE
     mempool.add(entry(transfer(1, salt=b"good")))
+
+
+def test_what_is_remembered_of_refused_bytes_does_not_hold_them() -> None:
+    class Slice(set[bytes]):
+        """Bytes whose end can be seen."""
+
+    def refuse(raws: Slice) -> None:
+        raise Refused(Reason.MALFORMED, f"{len(raws)} transactions that are none")
+
+    mempool, raws = Mempool(Limits()), Slice()
+    seen = weakref.ref(raws)
+    try:
+        refuse(raws)
+    except Refused as refused:
+        mempool.remember_refused(transfer(1).wtxid, refused)
+    del raws
+    gc.collect()
+    assert seen() is None and reason(mempool, transfer(1)) is Reason.MALFORMED
 
 
 class Histories(RuleBasedStateMachine):

@@ -156,6 +156,25 @@ def test_an_account_is_not_closed_and_renewed_at_once() -> None:
     assert mempool.get(call.wtxid) is not None
 
 
+def test_a_call_that_closes_an_account_does_not_wait_behind_a_gap() -> None:
+    mempool = Mempool(Limits())
+    assert reason(mempool, closing(3, nonce=1)) is Reason.NONCE_TOO_HIGH  # nothing pays for keeping others off
+    mempool.add(entry(payment(0)))
+    mempool.add(closing(10, nonce=0))
+    mempool.add(closing(11, nonce=1))
+    mempool.add(closing(12, nonce=1, fee=2000))  # in the other's place
+
+
+def test_what_would_be_pushed_out_is_told_without_a_change() -> None:
+    low, dear = payment(0, 1000), payment(8, 1100)
+    mempool = pool(low)
+    assert gone(mempool.pushed_out(entry(dear))) == [(low, Reason.CONFLICT)]
+    assert [one.decoded for one in mempool.candidates()] == [low]
+    with pytest.raises(Refused) as caught:
+        mempool.pushed_out(entry(payment(8, 1099)))
+    assert caught.value.reason is Reason.CONFLICT
+
+
 def test_what_a_block_s_calls_took_is_gone() -> None:
     first = payment(0)
     mempool = pool(first)
