@@ -5,11 +5,7 @@ receipt. Every check is made again with the functions that execute a block; what
 does not have it any more, is said to be unknown.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
 from typing import Any, Final, NamedTuple
-
-import msgspec
 
 from apps.anonymous.form import check_anonymous_form
 from apps.gas import gas_wanted, intrinsic_gas, program_gas
@@ -23,18 +19,22 @@ from crypto.confidential import Balance, Claim, default_proofs
 from crypto.errors import Reason, Refused
 from crypto.hashing import Label, digest
 from crypto.schemes import scheme_of, verify
+from node.anonymous.tracing import NOBODY, Members, account_steps, ring_steps
 from node.api import shapes
 from node.api.views import readable
+from node.steps import Step, Verdict, checked
 from state.records import POOL, asset_text, encode_amount
 from state.transaction import (
     NO_SCRIPT,
     NOTHING,
+    AccountPayment,
     Anonymous,
     Call,
     Coin,
     Decoded,
     OutPoint,
     Output,
+    RingPayment,
     Script,
     Spend,
     State,
@@ -47,25 +47,6 @@ from state.zkvm.machine import Ran, run_program
 from state.zkvm.proving import ProgramClaim, check_proof_size, program_faults
 
 PRUNED: Final = "the node does not have every output that is spent any more: its transaction is pruned"
-
-
-class Verdict(StrEnum):
-    """What became of a step."""
-
-    HOLDS = "holds"
-    FAILS = "fails"
-    UNKNOWN = "unknown"
-    DONE = "done"
-
-
-class Step(msgspec.Struct, frozen=True):
-    """One step. `detail` is the reason and sentence of a refusal, or says why nothing is known."""
-
-    step: str
-    verdict: Verdict
-    detail: str = ""
-    facts: Mapping[str, Any] = {}
-    items: Sequence[Mapping[str, Any]] = ()
 
 
 class Found(NamedTuple):
@@ -87,6 +68,7 @@ class Gathered(NamedTuple):
         receipt: how it ended; None if that is not known.
         simulated: the receipt is what the node foresees.
         refusal: why the node would not take it.
+        members: among what it hides, if it is anonymous.
     """
 
     decoded: Decoded
@@ -96,6 +78,7 @@ class Gathered(NamedTuple):
     receipt: shapes.ReceiptView | None
     simulated: bool
     refusal: Refused | None
+    members: Members = NOBODY
 
 
 class _AnyPool:
@@ -113,20 +96,13 @@ def trace(known: Gathered) -> list[Step]:
     steps = [_form(decoded), _signers(known)]
     if isinstance(payload, Call):
         steps += [_nonce(payload), _gas(known, None), _messages(payload)]
-    elif isinstance(payload, Anonymous):
-        steps += [_gas(known, None), _added(decoded)]
+    elif isinstance(payload, AccountPayment):
+        steps += [*account_steps(payload, decoded, known.members), _gas(known, None)]
+    elif isinstance(payload, RingPayment):
+        steps += [*ring_steps(payload, decoded, known.members), _added(decoded), _gas(known, None)]
     else:
         steps += _spend(payload, known)
     return [*steps, _receipt(known)]
-
-
-def _checked(step: str, check: Callable[[], Any], facts: Mapping[str, Any] | None = None,
-             items: Sequence[Mapping[str, Any]] = ()) -> Step:
-    try:
-        check()
-    except Refused as refused:
-        return Step(step, Verdict.FAILS, f"{refused.reason.value}: {refused.detail}", facts or {}, items)
-    return Step(step, Verdict.HOLDS, "", facts or {}, items)
 
 
 def _form(decoded: Decoded) -> Step:
@@ -142,7 +118,7 @@ def _form(decoded: Decoded) -> Step:
             raise Refused(Reason.DUPLICATE_INPUT, "an output is spent twice")
         check_proof_form(decoded)
 
-    return _checked("form", check, {
+    return checked("form", check, {
         "kind": type(payload).__name__.lower(), "bytes": len(decoded.raw), "version": body.version,
         "chain": body.chain_id.hex(), "anchor": body.anchor.hex(), "expiry": str(body.expiry),
         "fee": f"{body.fee} {asset_text(NATIVE)}", "sponsor": encode_address(body.sponsor) if body.sponsor else None,
@@ -167,7 +143,7 @@ def _signers(known: Gathered) -> Step:
     needed = _needed(known)
     if needed is None:
         return Step("signers", Verdict.UNKNOWN, PRUNED, {}, items)
-    done = _checked("signers", lambda: check_signers(sorted(needed), decoded), {}, items)
+    done = checked("signers", lambda: check_signers(sorted(needed), decoded), {}, items)
     if done.verdict is Verdict.HOLDS and Verdict.FAILS in bad:
         return Step("signers", Verdict.FAILS, f"{Reason.BAD_SIGNATURE.value}: a signature does not hold", {}, items)
     if done.verdict is Verdict.HOLDS and Verdict.UNKNOWN in bad:
@@ -213,7 +189,7 @@ def _spend(payload: Spend, known: Gathered) -> list[Step]:
             if guard_of(output) not in allowed:
                 raise Refused(Reason.WRONG_SCRIPT, f"an input is guarded by {guard_of(output).hex()}")
 
-    steps = [_checked("inputs removed", guarded, {}, inputs)]
+    steps = [checked("inputs removed", guarded, {}, inputs)]
     sums, moved = _sums(payload, decoded, spent)
     steps.append(sums)
     ran: Ran | None = None
@@ -270,7 +246,7 @@ def _sums(payload: Spend, decoded: Decoded, spent: tuple[Output, ...]) -> tuple[
         moved.append(movement(payload, decoded, spent, _AnyPool()))
         check_states(spent, made)
 
-    step = _checked("sums", check, {}, items)
+    step = checked("sums", check, {}, items)
     return step, moved[0] if moved else None
 
 
@@ -292,7 +268,7 @@ def _program(script: Script, decoded: Decoded, spent: tuple[Output, ...]) -> tup
         })
         ran.append(one)
 
-    step = _checked("program", check, facts)
+    step = checked("program", check, facts)
     return step, ran[0] if ran else None
 
 
@@ -310,7 +286,7 @@ def _gas(known: Gathered, ran: Ran | None) -> Step:
         if wanted < intrinsic + program:
             raise Refused(Reason.OUT_OF_GAS, f"{wanted} gas wanted, {intrinsic + program} used before any message")
 
-    return _checked("gas", check, {"intrinsic": str(intrinsic), "program": str(program), "wanted": str(wanted)})
+    return checked("gas", check, {"intrinsic": str(intrinsic), "program": str(program), "wanted": str(wanted)})
 
 
 def _proofs(known: Gathered, moved: Movement | None, ran: Ran | None) -> list[Step]:
@@ -332,7 +308,7 @@ def _excess(balance: Balance, claim: Claim, seed: bytes) -> Step:
         "asset": asset_text(AssetId(balance.asset)), "hidden spent": len(balance.spent),
         "hidden made": len(balance.made),
     }
-    return _checked("proof of excess", lambda: default_proofs().verify(claim, seed), facts)
+    return checked("proof of excess", lambda: default_proofs().verify(claim, seed), facts)
 
 
 def _range(known: Gathered) -> Step:
@@ -343,7 +319,7 @@ def _range(known: Gathered) -> Step:
         return Step("proof of range", Verdict.DONE, "nothing to prove")
     seed = digest(Label.BATCH_WEIGHTS, decoded.wtxid)
     context = sign_digest(decoded.transaction.body)
-    return _checked(
+    return checked(
         "proof of range", lambda: default_proofs().verify_ranges(context, made, shown, seed),
         {"commitments": len(made), "bytes": len(shown)},
     )
@@ -359,7 +335,7 @@ def _program_proof(claim: ProgramClaim, ran: Ran, seed: bytes) -> Step:
         "multipliers": ran.system.multipliers, "constraints": len(ran.system.constraints), "bytes": len(claim.proof),
         "needed": ran.needs_proof,
     }
-    return _checked("proof of program", check, facts)
+    return checked("proof of program", check, facts)
 
 
 def _nonce(call: Call) -> Step:

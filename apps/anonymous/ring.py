@@ -6,7 +6,7 @@ an asset is made or lost, the proofs show. They are sound only while discrete lo
 coins of an asset hold together is counted in clear: forged coins can come out only at the expense of others.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from apps.anonymous.records import (
@@ -71,14 +71,8 @@ def check_ring_payment(payment: RingPayment, decoded: Decoded, view: View) -> Ri
         check_new_image(view.reader, stated.image)
     for coin in payment.made:
         check_new_key(view.reader, coin.key)
-    rings = tuple(_statement(stated, view) for stated in payment.rings)
-    flows = {stated.asset: 0 for stated in payment.rings}
-    if decoded.body.fee and NATIVE not in flows:
-        raise Refused(Reason.UNBALANCED, "the fee is paid in unxs, and no ring is of them")
-    for output in payment.outputs:
-        flows[output.asset] += output.amount
-    if NATIVE in flows:
-        flows[NATIVE] += decoded.body.fee
+    members = tuple(_members(stated, view) for stated in payment.rings)
+    flows = flows_of(payment, decoded.body.fee)
     for asset, amount in flows.items():
         kept = ring_pool(view.reader, asset)
         if amount > kept:
@@ -86,10 +80,25 @@ def check_ring_payment(payment: RingPayment, decoded: Decoded, view: View) -> Ri
                 Reason.TURNSTILE_OVERDRAWN,
                 f"{amount} {asset_text(asset)} would leave the ring coins, which hold {kept}",
             )
-    return RingMove(payment, flows, _claim(payment, decoded, rings, flows))
+    return RingMove(payment, flows, ring_claim(payment, decoded, members))
 
 
-def _statement(stated: Ring, view: View) -> ring.Ring:
+def flows_of(payment: RingPayment, fee: int) -> dict[AssetId, int]:
+    """Return what leaves the ring coins, by asset of the rings: coins in clear and the fee. Raises Refused(UNBALANCED).
+    """
+    flows = {stated.asset: 0 for stated in payment.rings}
+    if fee and NATIVE not in flows:
+        raise Refused(Reason.UNBALANCED, "the fee is paid in unxs, and no ring is of them")
+    for output in payment.outputs:
+        if output.asset not in flows:
+            raise Refused(Reason.UNBALANCED, f"{asset_text(output.asset)} is made, and none of it is spent")
+        flows[output.asset] += output.amount
+    if NATIVE in flows:
+        flows[NATIVE] += fee
+    return flows
+
+
+def _members(stated: Ring, view: View) -> tuple[KeptCoin, ...]:
     """Look the members of a ring up."""
     kept: list[KeptCoin] = []
     for number in stated.members:
@@ -102,13 +111,24 @@ def _statement(stated: Ring, view: View) -> ring.Ring:
                 f"the ring coin {number} is of height {coin.height}: it may be in a ring from {coin.height + RING_AGE}",
             )
         kept.append(coin)
-    keys, commitments = tuple(coin.key for coin in kept), tuple(coin.commitment for coin in kept)
-    return ring.Ring(keys, commitments, stated.commitment, stated.image)
+    return tuple(kept)
 
 
-def _claim(
-    payment: RingPayment, decoded: Decoded, rings: tuple[ring.Ring, ...], flows: Mapping[AssetId, int]
+def ring_claim(
+    payment: RingPayment, decoded: Decoded, members: Sequence[Sequence[KeptCoin]]
 ) -> RingPaymentClaim:
+    """Return what a payment has to prove, given the members of each of its rings.
+
+    Raises:
+        Refused: MISSING_PROOF, UNBALANCED.
+    """
+    rings = tuple(
+        ring.Ring(
+            tuple(coin.key for coin in kept), tuple(coin.commitment for coin in kept), stated.commitment, stated.image
+        )
+        for stated, kept in zip(payment.rings, members, strict=True)
+    )
+    flows = flows_of(payment, decoded.body.fee)
     proof = next((one for one in decoded.transaction.proofs if isinstance(one, RingProof)), None)
     if proof is None:
         raise Refused(Reason.MISSING_PROOF, "a payment with ring coins comes without its proof")

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from apps.anonymous.queries import MAX_PAGE
 from crypto.errors import Reason, Refused
 from node.anonymous.choosing import Renewed, renewed_by
 from node.anonymous.index import AccountSet, SetAccount, Tell, no_words
@@ -16,7 +17,7 @@ from node.client import Client
 from state.transaction import ACCOUNT_SIZE, AccountPayment, decode_transaction
 from state.types import Height
 
-PAGE: Final = 256
+PAGE: Final = MAX_PAGE
 """Accounts in one answer."""
 TRIES: Final = 3
 """Times that a reading begins anew because the node no longer keeps the state that it began with."""

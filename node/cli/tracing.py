@@ -7,28 +7,34 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from apps.anonymous.records import KeptCoin, account_id
 from crypto.address import encode_address
 from crypto.errors import Reason, Refused
 from node.amounts import parse_outpoint
+from node.anonymous.tracing import Members
 from node.api import methods, shapes
-from node.api.text import asset_from
+from node.api.text import LATEST, asset_from, hash_from
 from node.cli.sending import finished, load_draft
 from node.cli.session import Form, Session
 from node.client import Client
-from node.tracing import Found, Gathered, Step, trace
+from node.steps import Step
+from node.tracing import Found, Gathered, trace
 from state.encoding import Codec
 from state.transaction import (
     NOTE_SIZE,
+    AccountPayment,
     Coin,
     Decoded,
     HiddenCoin,
     OutPoint,
     Output,
+    Payload,
+    RingPayment,
     Spend,
     decode_transaction,
     made_by,
 )
-from state.types import Address, Amount, TxId
+from state.types import Address, Amount, Height, TxId
 
 _ID_DIGITS: Final = 64
 _outputs: Final[Codec[Output]] = Codec(Output)  # type: ignore[arg-type]
@@ -91,7 +97,34 @@ def gather(client: Client, decoded: Decoded) -> Gathered:
     keys = tuple(witness.key or _key(client, witness.signer) for witness in decoded.transaction.witnesses)
     payload = decoded.body.payload
     found = _find(client, payload.inputs, receipt) if isinstance(payload, Spend) else ()
-    return Gathered(decoded, found, keys, not simulated, receipt, simulated, refusal)
+    members = _members(client, payload, receipt)
+    return Gathered(decoded, found, keys, not simulated, receipt, simulated, refusal, members)
+
+
+def _members(client: Client, payload: Payload, receipt: shapes.ReceiptView | None) -> Members:
+    """Return among what an anonymous payment hides: accounts as they were before its block, coins as they are."""
+    accounts: dict[bytes, bytes] = {}
+    coins: dict[int, KeptCoin] = {}
+    if isinstance(payload, AccountPayment):
+        height = LATEST if receipt is None else str(int(receipt.height) - 1)
+        for name in payload.accounts:
+            with contextlib.suppress(Refused):  # a state that is not kept
+                told = _anonymous(client, "account", {"id": name.hex()}, height)["account"]
+                if told is not None and account_id(bytes.fromhex(told["account"])) == name:
+                    accounts[name] = bytes.fromhex(told["account"])
+    elif isinstance(payload, RingPayment):
+        for number in {number for ring in payload.rings for number in ring.members}:
+            told = _anonymous(client, "coins", {"from": str(number), "limit": "1"}, LATEST)["coins"]
+            for one in told:
+                coins[number] = KeptCoin(
+                    asset_from(one["asset"]), hash_from(one["key"]), hash_from(one["commitment"]),
+                    Height(int(one["height"])), bytes.fromhex(one["note"]),
+                )
+    return Members(accounts, coins)
+
+
+def _anonymous(client: Client, query: str, parameters: dict[str, str], height: str) -> Any:
+    return client.ask(methods.QueryModule(name=f"anonymous/{query}", parameters=parameters, height=height)).value
 
 
 def _key(client: Client, signer: Address) -> bytes | None:

@@ -386,7 +386,7 @@ def test_queries(crowd: Crowd) -> None:
     assert answer_query(world.records, "anonymous/coins", {}) == {"count": 0, "next": None, "coins": []}
     assert answer_query(world.records, "anonymous/images", {}) == {"count": 0, "next": None, "images": []}
     assert answer_query(world.records, "anonymous/image", {"image": "11" * 32}) == {"image": "11" * 32, "place": None}
-    for wrong in ({"limit": "0"}, {"limit": "257"}, {"from": "-1"}):
+    for wrong in ({"limit": "0"}, {"limit": "256"}, {"from": "-1"}):
         with pytest.raises(Refused) as caught:
             answer_query(world.records, "anonymous/accounts", wrong)
         assert caught.value.reason is Reason.BAD_ARGUMENT

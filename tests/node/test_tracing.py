@@ -24,7 +24,8 @@ from node.cli.tracing import gather
 from node.client import Client
 from node.hidden.scripting import ScriptPlan, Spent, draft_outputs, draft_script
 from node.logs import configure_logging
-from node.tracing import Gathered, Step, Verdict, trace
+from node.steps import Step, Verdict
+from node.tracing import Gathered, trace
 from node.wallet import Draft, Signed, call, message, sign_draft
 from state.encoding import encode
 from state.transaction import (
