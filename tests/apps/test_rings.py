@@ -22,9 +22,12 @@ from apps.anonymous.records import (
     place_bytes,
     ring_pool,
 )
-from apps.anonymous.ring import RING_AGE
+from apps.anonymous.ring import RING_AGE, check_ring_payment
 from apps.execution import InvalidTransaction
+from apps.genesis import carried_records, init_genesis
 from apps.prooftask import proofs_hold
+from apps.registry import answer_query
+from apps.supply import supply_differences
 from apps.token.messages import Issue
 from apps.validity import view_after
 from crypto.confidential import Balance, Opening, default_proofs
@@ -48,7 +51,7 @@ from state.transaction import (
 )
 from state.types import MAX_AMOUNT, NATIVE, Amount, AssetId, Height
 from tests.apps.ringing import RingVault, clear, unsigned, with_proofs
-from tests.apps.world import FEE, START, World, address
+from tests.apps.world import CHAIN, FEE, START, World, address, make_genesis
 
 NOT_A_POINT = b"\xff" * 32
 
@@ -537,3 +540,79 @@ def test_admission_hands_the_proofs_on(vault: RingVault) -> None:
     bad = admitted.proofs._replace(ring=admitted.proofs.ring._replace(signatures=(bytes(416),)))
     [fault] = proofs_hold([admitted.proofs, bad])
     assert fault.place == 1 and fault.refused.reason is Reason.BAD_POINT
+
+
+# ---- queries, carrying over, and long runs
+
+
+def test_queries(vault: RingVault) -> None:
+    world = vault.world
+    members = vault.fill()
+    paid = vault.pay([(3, members)], [vault.new(9 * FEE + 3000)])
+    world.block(paid)
+    page = answer_query(world.records, "anonymous/coins", {"from": "10", "limit": "5"})
+    assert (page["count"], page["next"], [row["number"] for row in page["coins"]]) == (12, None, [10, 11])
+    assert page["coins"][1] == {
+        "number": 11, "asset": "unxs", "key": said(paid).made[0].key.hex(), "height": world.height,
+        "commitment": said(paid).made[0].commitment.hex(), "note": bytes(NOTE_SIZE).hex(),
+    }  # fmt: skip
+    image = said(paid).rings[0].image.hex()
+    assert answer_query(world.records, "anonymous/images", {}) == {"count": 1, "next": None, "images": [image]}
+    assert answer_query(world.records, "anonymous/image", {"image": image})["place"] == 0
+    assert answer_query(world.records, "anonymous/pools", {})["rings"] == ring_pool(world.records, NATIVE)
+
+
+def test_another_chain_takes_coins_and_images_over(vault: RingVault) -> None:
+    """What was spent stays spent there, and what was not can be."""
+    world = vault.world
+    members = vault.fill()
+    world.block(vault.pay([(3, members)], [vault.new(9 * FEE + 3000)]))
+    carried = carried_records(sorted(world.records.items()), Height(world.height))
+    there = World()
+    there.records.clear()
+    genesis = replace(make_genesis((), there.params), name="second", carried=carried)
+    there.take(init_genesis(genesis))
+    assert supply_differences(there.records) == {}
+    again = RingVault(there, vault.known, vault.count)
+    assert find_coin(there.records, 11) == replace(known_coin(world.records, 11), height=Height(0))
+    there.height = RING_AGE
+    view = view_after(there.records, there.params, CHAIN, Height(there.height), there.tip)
+    spent = again.pay([(3, members)], [vault.new(9 * FEE)])
+    with pytest.raises(Refused) as caught:
+        check_ring_payment(said(spent), spent, view)
+    assert caught.value.reason is Reason.IMAGE_USED
+    fresh = again.pay([(11, (*members[1:], 11))], [vault.new(8 * FEE + 3000)])
+    move = check_ring_payment(said(fresh), fresh, view)
+    assert proofs_hold([move.proofs(fresh.wtxid)]) == ()
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_any_sequence_of_payments_keeps_the_books(dice: Any) -> None:
+    """Random rings, amounts and ways out; after every block the pool is what the unspent coins hold."""
+    vault = RingVault(World())
+    vault.fill()
+    left = set(range(RING_SIZE))
+    for _ in range(4):
+        real = dice.choice(sorted(left))
+        ripe = [
+            number for number in range(count_coins(vault.world.records))
+            if vault.world.height + 1 - known_coin(vault.world.records, number).height >= RING_AGE
+        ]
+        members = sorted([real, *dice.sample([number for number in ripe if number != real], RING_SIZE - 1)])
+        amount = vault.holds(real).opening.amount - FEE
+        out, first = dice.randrange(1, amount // 2), dice.randrange(amount // 2)
+        before = count_coins(vault.world.records)
+        vault.world.block(vault.pay(
+            [(real, members)], [vault.new(first), vault.new(amount - out - first)], [clear("bob", out)]
+        ))
+        left = left - {real} | {
+            number for number in (before, before + 1) if vault.holds(number).opening.amount > 3 * FEE
+        }
+        vault.grow_old(RING_AGE - 1)
+        spent = {image_at(vault.world.records, place) for place in range(count_images(vault.world.records))}
+        held = [vault.holds(number) for number in range(count_coins(vault.world.records))]
+        unspent = sum(
+            one.opening.amount for one in held if default_ring_payments().image(one.secret) not in spent
+        )
+        assert ring_pool(vault.world.records, NATIVE) == unspent
