@@ -16,7 +16,9 @@ no further proof. What moved is one statement of `crypto.sigma`, of the secrets 
 
 and one range proof over V and W: neither is negative. So the balance was v + w + fee, without a turn around the order.
 
-Every transcript begins with the same context of 32 bytes, the hash of all that the payment says. Source: Fauzi,
+Every transcript begins with the same context of 32 bytes, the hash of all that the payment says, and goes on with the
+proofs made before it: first shuffle, second shuffle, ranges, what moved. So a payment's proofs are one: who replaces
+any of them fails at the last, which is the cheapest to verify, and only the payer makes another. Source: Fauzi,
 Meiklejohn, Mercer, Orlandi, "Quisquis" (ASIACRYPT 2019), section 5; the shuffles are those of `crypto.shuffle`, and the
 composition is no published one: nobody has audited it. It is sound while discrete logarithms are hard, and hides while
 the decisional Diffie-Hellman problem is: a quantum computer steals, and reads old payments.
@@ -219,13 +221,16 @@ class Quisquis(Accounts):
             Transcript(_FIRST, context), arrangement.inputs, arrangement.mixed, arrangement.first, entropy
         )
         second = self._shuffles.prove(
-            Transcript(_SECOND, context), arrangement.settled, arrangement.made, arrangement.second, entropy
+            _after(_SECOND, context, first), arrangement.settled, arrangement.made, arrangement.second, entropy
         )
-        ranges = self._ranges.prove(Transcript(_RANGES, context), (payment.amount, kept), (r, q), entropy)
+        ranges = self._ranges.prove(
+            _after(_RANGES, context, first, second), (payment.amount, kept), (r, q), entropy
+        )
         committed = [decode_nonzero(group, one) for one in ranges.commitments]
         statement = self._statement(arrangement.mixed, arrangement.moved, committed, payment.fee)
         witness = (payment.amount, t_0, t_1, r, payment.secret, kept, q)
-        movement = sigma.prove(group, Transcript(_MOVEMENT, context), statement, witness, entropy)
+        transcript = _after(_MOVEMENT, context, first, second, ranges.proof)
+        movement = sigma.prove(group, transcript, statement, witness, entropy)
         return PaymentProof(
             _joined(arrangement.mixed), b"".join(account.encode()[KEY_SIZE:] for account in arrangement.moved),
             first, second, b"".join(ranges.commitments), movement, ranges.proof,
@@ -330,14 +335,13 @@ class Quisquis(Accounts):
         mixed = _accounts(proof.mixed)
         moved = mixed[0][:KEY_SIZE] + proof.moved[:KEY_SIZE], mixed[1][:KEY_SIZE] + proof.moved[KEY_SIZE:]
         first = ShuffleClaim(Transcript(_FIRST, context), inputs, mixed, proof.first)
-        second = ShuffleClaim(Transcript(_SECOND, context), moved + mixed[2:], outputs, proof.second)
+        second = ShuffleClaim(_after(_SECOND, context, proof.first), moved + mixed[2:], outputs, proof.second)
         amounts = proof.amounts[:ENCODING_SIZE], proof.amounts[ENCODING_SIZE:]
         pair, after = ([decode_account(self.group, one) for one in some[:2]] for some in (mixed, moved))
         statement = self._statement(pair, after, [decode_nonzero(self.group, one) for one in amounts], fee)
-        return _Parts(
-            (first, second), sigma.Claim(Transcript(_MOVEMENT, context), statement, proof.movement),
-            RangeClaim(Transcript(_RANGES, context), amounts, proof.ranges),
-        )
+        last = _after(_MOVEMENT, context, proof.first, proof.second, proof.ranges)
+        ranges = RangeClaim(_after(_RANGES, context, proof.first, proof.second), amounts, proof.ranges)
+        return _Parts((first, second), sigma.Claim(last, statement, proof.movement), ranges)
 
     def _statement(
         self, before: Sequence[Account], after: Sequence[Account], committed: Sequence[Point], fee: int
@@ -390,6 +394,14 @@ class _Drawn:
         """Return the places in a random order, each order as likely as the others."""
         left = list(places)
         return [left.pop(self.scalar() % len(left)) for _ in places]
+
+
+def _after(protocol: bytes, context: bytes, *made: bytes) -> Transcript:
+    """Begin a transcript with the proofs that were made before."""
+    transcript = Transcript(protocol, context)
+    for proof in made:
+        transcript.append(b"before", proof)
+    return transcript
 
 
 def _joined(accounts: Sequence[Account]) -> bytes:

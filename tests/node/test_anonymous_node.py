@@ -149,7 +149,7 @@ async def test_a_false_proof_is_refused_and_traced_to_where_it_is_false(tmp_path
         for _ in range(2):
             with pytest.raises(Refused) as caught:
                 await served.client.submit_one(raw)
-            assert caught.value.reason is Reason.BAD_SHUFFLE
+            assert caught.value.reason is Reason.BAD_MOVEMENT
         _, steps = await traced(served, raw)
         assert step(steps, "proof of payment").verdict.value == "fails"
         # decoys that nobody knows: what can be verified holds, the rest is unknown
