@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from apps.admission import CLOSE, check_for_admission
 from apps.admission import Admission as Admitted
-from apps.admission import check_for_admission
 from apps.prooftask import ProofTask
 from apps.validity import View
 from crypto.errors import Reason, Refused
@@ -20,7 +20,7 @@ from node.mempool import Entry, Mempool
 from node.signatures import SignatureCache, Verdict, checks_of
 from p2p.network import PeerId
 from p2p.wire import transaction_frames
-from state.transaction import Call, Decoded, decode_transaction, wtx_id
+from state.transaction import Call, Decoded, Script, decode_transaction, wtx_id
 from state.types import WtxId
 
 GOSSIP: Final = PeerId(b"gossip")
@@ -68,12 +68,25 @@ class Slice:
     faults: list[Refused] = field(default_factory=list)
 
     @property
+    def has_proofs(self) -> bool:
+        """Whether there is more to verify than signatures."""
+        return any(admitted.proofs is not None for _, _, admitted in self.pending)
+
+    @property
     def checks(self) -> tuple[tuple[Check | ProofTask, ...], ...]:
         """The signatures and proofs to verify, by pending transaction."""
         return tuple(
             (*checks_of(decoded, admitted.keys), *(() if admitted.proofs is None else (admitted.proofs,)))
             for _, decoded, admitted in self.pending
         )
+
+
+def may_be_costly(decoded: Decoded) -> bool:
+    """Return whether it takes more than signatures and look-ups to refuse a transaction."""
+    payload = decoded.body.payload
+    if isinstance(payload, Call):
+        return any(message.name == CLOSE for message in payload.messages)
+    return bool(decoded.transaction.proofs) or isinstance(payload, Script)
 
 
 class Admission:
@@ -98,13 +111,25 @@ class Admission:
         self._own: dict[WtxId, None] = {}
         self.refusals: dict[Reason, int] = {}
 
-    def begin(self, raws: Sequence[bytes], *, local: bool, forward: bool, heard: bool = False) -> Slice:
-        """Decode and check against the state. The result lists what is refused; the rest waits for its signatures."""
+    def begin(
+        self, raws: Sequence[bytes], *, local: bool, forward: bool, heard: bool = False, costly: bool = True
+    ) -> Slice:
+        """Decode and check against the state. The result lists what is refused; the rest waits for its signatures.
+
+        Args:
+            raws: wire bytes.
+            local: submitted to this node.
+            forward: to be passed on.
+            heard: gossip brought them.
+            costly: take what has proofs, too, or runs a program.
+        """
         view = self._view()
         batch = Slice([None] * len(raws), view.height, local, forward, heard)
         for index, raw in enumerate(raws):
             try:
                 decoded = decode_transaction(raw)
+                if not costly and may_be_costly(decoded):
+                    raise Refused(Reason.RATE_LIMITED, "too many wrong proofs came by gossip in a short time")
                 admitted = self._check(decoded, view)
                 if admitted.proofs is not None:  # they cost most: nobody has them verified for nothing
                     self._mempool.pushed_out(_entry(decoded, admitted), admitted.next_nonce)
@@ -154,6 +179,10 @@ class Admission:
         if all(witness.key for witness in decoded.transaction.witnesses):  # no rotation can mend it
             self._blame(batch, decoded.wtxid, refused)
         return refused
+
+    def turn_away(self, count: int) -> None:
+        """Count transactions that nobody looked at, since too many of the same sender wait."""
+        self.refusals[Reason.RATE_LIMITED] = self.refusals.get(Reason.RATE_LIMITED, 0) + count
 
     def _check(self, decoded: Decoded, view: View) -> Admitted:
         self._mempool.check_new(decoded.wtxid)

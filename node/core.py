@@ -39,6 +39,7 @@ from node.serving import answers
 from node.signatures import Verdict
 from node.snapshots import Shelf
 from node.sync import CatchUp
+from node.turns import Patience, Turns
 from p2p.network import Channel, PeerId
 from p2p.wire import (
     EvidenceMessage,
@@ -88,6 +89,11 @@ class _Submitted:
     report: int
     sender: PeerId
 
+    @property
+    def takes_turns(self) -> bool:
+        """Whether few of them are verified at a time: those with proofs that others sent."""
+        return bool(self.sender) and self.batch.has_proofs
+
 
 class Core:
     """A node's logic, composed.
@@ -127,6 +133,10 @@ class Core:
         self._last_look = Step(Height(0), Round(0), "")
         self._told: set[PeerId] = set()
         self._bad_signatures: Counter[PeerId] = Counter()
+        self._let_go: set[PeerId] = set()
+        """Peers that are let go of, and are not gone yet."""
+        self._turns = Turns()
+        self._patience = Patience()
         self._shown: dict[PeerId, set[bytes]] = {}
 
     @property
@@ -170,6 +180,7 @@ class Core:
     def peer_connected(self, peer_id: PeerId, now: int) -> list[Action]:
         """A peer is there: say where we stand and whom we accuse, and hand over what was submitted here and waits."""
         self._sources.append(peer_id)
+        self._let_go.discard(peer_id)
         self.agreement.passing.opened(peer_id)
         accusations = [encode(EvidenceMessage(evidence)) for evidence in self.agreement.pool.pending()]
         actions: list[Action] = [
@@ -183,6 +194,8 @@ class Core:
         self._sources = [other for other in self._sources if other != peer_id]
         self.catch_up.forget(peer_id)
         del self._bad_signatures[peer_id]
+        self._let_go.discard(peer_id)
+        self._turns.forget(peer_id)
         self._shown.pop(peer_id, None)
         self.agreement.passing.closed(peer_id)
         changed = self._tell_wishes()
@@ -239,24 +252,42 @@ class Core:
             report: ticket under which to report the results; 0 for nobody.
             now: ms.
         """
+        if sender in self._let_go:
+            return []
         self.agreement.candidates.offer(raws)
         actions = self._follow_up(self.agreement.bodies_came(now))
+        if self._turns.is_free(sender):
+            return actions + self._begin(raws, sender, report, now)
+        if not self._turns.wait(sender, raws):
+            self.admission.turn_away(len(raws))
+        return actions
+
+    def _begin(self, raws: Sequence[bytes], sender: PeerId, report: int, now: int) -> list[Action]:
         heard = sender == GOSSIP
         forward = heard or not sender or self._passes_on(sender) or self.agreement.passing.relies_on(sender)
-        batch = self.admission.begin(raws, local=not sender, forward=forward, heard=heard)
-        submitted = _Submitted(batch, report, PeerId(b"") if heard else sender)
+        costly = not (heard and self._patience.is_over(now))
+        batch = self.admission.begin(raws, local=not sender, forward=forward, heard=heard, costly=costly)
+        submitted = _Submitted(batch, report, sender)
         if not batch.pending:
-            return actions + self._entered(submitted, (), now)
+            return self._entered(submitted, (), now)
         ticket = next(self._tickets)
         self._slices[ticket] = submitted
-        return [*actions, Verify(ticket, batch.checks)]
+        if submitted.takes_turns:
+            self._turns.begin(sender)
+        return [Verify(ticket, batch.checks)]
 
     def verified(self, ticket: int, verdicts: Sequence[Verdict], now: int) -> list[Action]:
         """The signatures of a slice are checked, or those of a block that was taken over."""
         if self.pursuit.is_ours(ticket):
             self.pursuit.verified(ticket, verdicts)
             return self._go_on()
-        return self._entered(self._slices.pop(ticket), verdicts, now)
+        submitted = self._slices.pop(ticket)
+        if submitted.takes_turns:
+            self._turns.end(submitted.sender)
+        actions = self._entered(submitted, verdicts, now)
+        while raws := self._turns.next(submitted.sender):
+            actions += self._begin(raws, submitted.sender, 0, now)
+        return actions
 
     def _entered(self, submitted: _Submitted, verdicts: Sequence[Verdict], now: int) -> list[Action]:
         batch = submitted.batch
@@ -264,6 +295,8 @@ class Core:
         actions: list[Action] = []
         if submitted.report:
             actions.append(Report(submitted.report, results))
+        elif submitted.sender == GOSSIP:
+            self._patience.charge(len(batch.faults), now)
         elif submitted.sender:
             actions += self._judge_sender(submitted.sender, batch, results, now)
         if self.admission.outbox >= RELAY_BATCH:
@@ -285,13 +318,20 @@ class Core:
         A signature alone proves little: an honest peer may have checked it under the key before a rotation.
         """
         if batch.faults:
-            return self.agreement.punish(sender, batch.faults[0].reason, batch.faults[0].detail, now)
+            return self._let_go_of(sender, batch.faults[0], now)
         bad = sum(isinstance(one, Refused) and one.reason is Reason.BAD_SIGNATURE for one in results)
         if bad:
             self._bad_signatures[sender] += bad
             if self._bad_signatures[sender] > MAX_BAD_SIGNATURES:
-                return self.agreement.punish(sender, Reason.BAD_SIGNATURE, f"{bad} more bad signatures", now)
+                return self._let_go_of(sender, Refused(Reason.BAD_SIGNATURE, f"{bad} more bad signatures"), now)
         return []
+
+    def _let_go_of(self, sender: PeerId, why: Refused, now: int) -> list[Action]:
+        """Let go of a peer, and look at nothing that it sent besides: that may be long, and costly to refuse."""
+        if why.reason.permanent and sender in self._sources:
+            self._let_go.add(sender)
+            self._turns.forget(sender)
+        return self.agreement.punish(sender, why.reason, why.detail, now)
 
     def _relay(self) -> list[Action]:
         actions: list[Action] = [SendAll(Channel.TRANSACTIONS, frame) for frame in self.admission.take_outbox()]
