@@ -230,8 +230,9 @@ class RingPayments:
                 counted.append(place)
         for fault in self._proofs.faults([claims[place].amounts for place in counted], entropy):
             found[counted[fault.place]] = fault.refused
-        for fault in self.signature_faults(claims):
-            found.setdefault(fault.place, fault.refused)
+        left = [place for place in counted if place not in found]
+        for fault in self.signature_faults([claims[place] for place in left]):
+            found[left[fault.place]] = fault.refused
         return tuple(Fault(place, found[place]) for place in sorted(found))
 
     def signature_faults(self, claims: Sequence[RingPaymentClaim]) -> tuple[Fault, ...]:

@@ -244,15 +244,15 @@ class Mempool:
         self.check_new(entry.wtxid)
         if entry.decoded.body.expiry <= self._height:
             raise Refused(Reason.EXPIRED, f"expired at height {entry.decoded.body.expiry}, now {self._height}")
-        replaced = self._conflicts(entry, next_nonce)
+        replaced, outbid = self._conflicts(entry, next_nonce), list[Entry]()
         if replaced:
             self._check_replacement(entry, replaced)
         elif self._sender_counts.get(entry.sender, 0) >= self._limits.per_sender:
-            raise Refused(Reason.SENDER_LIMIT, f"the sender has {self._limits.per_sender} pending transactions")
-        evicted = self._make_room(entry, replaced)
+            outbid.append(self._outbid(entry))
+        evicted = self._make_room(entry, replaced + outbid)
         return (
             *(Removed(old, Reason.CONFLICT) for old in replaced),
-            *(Removed(old, Reason.MEMPOOL_FULL) for old in evicted),
+            *(Removed(old, Reason.MEMPOOL_FULL) for old in outbid + evicted),
         )
 
     def _conflicts(self, entry: Entry, next_nonce: int) -> list[Entry]:
@@ -297,6 +297,18 @@ class Mempool:
         needed = max(1, -(-sum(old.fee for old in replaced) * REPLACEMENT_PERCENT // 100))
         if entry.fee < needed or any(old.decoded.txid == entry.decoded.txid for old in replaced):
             raise Refused(Reason.CONFLICT, f"a pending transaction spends the same; a fee of {needed} replaces it")
+
+    def _outbid(self, entry: Entry) -> Entry:
+        """Return the anonymous payment that leaves for a better paid one, as those that fill their share may be of one
+        payer. Raises Refused(SENDER_LIMIT) for everybody else.
+        """
+        for fee_class in sorted(self._classes) if entry.sender == ANONYMOUS else ():
+            if fee_class >= entry.fee_class:
+                break
+            for victim in reversed(self._classes[fee_class].values()):
+                if victim.sender == ANONYMOUS:
+                    return victim
+        raise Refused(Reason.SENDER_LIMIT, f"the sender has {self._limits.per_sender} pending transactions")
 
     def _make_room(self, entry: Entry, replaced: list[Entry]) -> list[Entry]:
         """Return the newest entries of the lowest fee classes that have to go for this one."""

@@ -146,6 +146,15 @@ def test_all_anonymous_payments_share_one_limit() -> None:
     mempool.add(entry(payment(20)))
 
 
+def test_who_pays_a_class_more_enters_when_anonymous_payments_fill_their_share() -> None:
+    first, second = payment(0), spend(1)
+    mempool = pool(first, second, limits=Limits(per_sender=2))
+    assert reason(mempool, entry(payment(20, 1001))) is Reason.SENDER_LIMIT
+    assert gone(mempool.add(entry(payment(20, 4000)))) == [(second, Reason.MEMPOOL_FULL)]
+    assert gone(mempool.add(entry(spend(3, fee=4000)))) == [(first, Reason.MEMPOOL_FULL)]
+    assert reason(mempool, entry(payment(30, 4000))) is Reason.SENDER_LIMIT
+
+
 def test_an_account_is_not_closed_and_renewed_at_once() -> None:
     mempool = pool(payment(0))
     assert reason(mempool, closing(3, fee=10**6)) is Reason.CONFLICT
