@@ -46,6 +46,7 @@ class Variable(NamedTuple):
 
 
 ONE: Final = Variable(Kind.ONE, 0)
+_OF_MULTIPLIER: Final = (Kind.LEFT, Kind.RIGHT, Kind.PRODUCT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +56,23 @@ class Linear:
     terms: dict[Variable, int]
 
     def __add__(self, other: "Linear | int") -> "Linear":
-        terms = dict(self.terms)
-        for variable, factor in linear(other).terms.items():
-            total = (terms.get(variable, 0) + factor) % ORDER
-            if total:
-                terms[variable] = total
-            else:
-                terms.pop(variable, None)
-        return Linear(terms)
+        return self._with(other, 1)
 
     def __neg__(self) -> "Linear":
         return self.scale(-1)
 
     def __sub__(self, other: "Linear | int") -> "Linear":
-        return self + -linear(other)
+        return self._with(other, -1)
+
+    def _with(self, other: "Linear | int", sign: int) -> "Linear":
+        terms = dict(self.terms)
+        for variable, factor in linear(other).terms.items():
+            total = (terms.get(variable, 0) + sign * factor) % ORDER
+            if total:
+                terms[variable] = total
+            else:
+                terms.pop(variable, None)
+        return Linear(terms)
 
     def scale(self, factor: int) -> "Linear":
         """Return this sum times a constant."""
@@ -173,11 +177,11 @@ class ConstraintSystem:
             raise ValueError("values are for provers, and they need both")
         if self.multipliers == MAX_MULTIPLIERS:
             raise Refused(Reason.PROGRAM_TOO_COSTLY, f"a proof has {MAX_MULTIPLIERS} multipliers at most")
-        places = [Variable(kind, self.multipliers) for kind in (Kind.LEFT, Kind.RIGHT, Kind.PRODUCT)]
+        places = [Variable(kind, self.multipliers) for kind in _OF_MULTIPLIER]
         self.multipliers += 1
         if left is not None and right is not None:
             self._values.update(zip(places, (left % ORDER, right % ORDER, left * right % ORDER), strict=True))
-        return Multiplier(*(Linear({place: 1}) for place in places))
+        return Multiplier(*[Linear({place: 1}) for place in places])
 
     def multiply(self, left: Linear, right: Linear) -> Linear:
         """Return the product of two sums. A constant factor costs no multiplier.
@@ -230,11 +234,14 @@ class ConstraintSystem:
         hashed = hashlib.sha3_256(Label.CONSTRAINTS.prefix)
         for count in (self.multipliers, len(self.commitments), len(self.constraints)):
             hashed.update(count.to_bytes(8, "little"))
+        encoded: dict[int, bytes] = {}  # of a few factors, most of them 1 and -1, that come again and again
         for constraint in self.constraints:
-            hashed.update(len(constraint.terms).to_bytes(8, "little") + b"".join([
-                (variable.kind << 32 | variable.place).to_bytes(8, "little") + encode_scalar(factor)
-                for variable, factor in sorted(constraint.terms.items())
-            ]))
+            parts = [len(constraint.terms).to_bytes(8, "little")]
+            for (kind, place), factor in sorted(constraint.terms.items()):
+                if factor not in encoded:
+                    encoded[factor] = encode_scalar(factor)
+                parts += (kind << 32 | place).to_bytes(8, "little"), encoded[factor]
+            hashed.update(b"".join(parts))
         return hashed.digest()
 
     def weighted(self, z: int) -> "Weighted":
@@ -242,18 +249,14 @@ class ConstraintSystem:
 
         Committed values and the constant stand on the other side of the equation, with the other sign.
         """
-        count = self.multipliers
-        left, right, product, committed = ([0] * size for size in (count, count, count, len(self.commitments)))
-        columns = {Kind.LEFT: left, Kind.RIGHT: right, Kind.PRODUCT: product, Kind.COMMITTED: committed}
-        constant, weight = 0, z
+        count, weight = self.multipliers, z
+        columns = [[0] * size for size in (1, count, count, count, len(self.commitments))]  # in the order of `Kind`
         for constraint in self.constraints:
             for (kind, place), factor in constraint.terms.items():
-                if kind is Kind.ONE:
-                    constant -= weight * factor
-                else:
-                    columns[kind][place] += weight * factor
+                columns[kind][place] += weight * factor
             weight = weight * z % ORDER
-        return Weighted(left, right, product, [-value for value in committed], constant % ORDER)
+        (constant,), left, right, product, committed = columns
+        return Weighted(left, right, product, [-value for value in committed], -constant % ORDER)
 
 
 class Weighted(NamedTuple):
