@@ -30,6 +30,7 @@ MAX_DEPTH: Final = 2 * DIGEST
 EMPTY_DIGEST: Final = bytes(DIGEST)
 EMPTY_NODE: Final = bytes(NODE_SIZE)
 DIGITS: Final = "0123456789abcdef"
+DIGIT_OF: Final = {digit: value for value, digit in enumerate(DIGITS)}
 
 state_key: Final = hasher(Label.STATE_KEY)
 """Raw record key -> its place in the tree."""
@@ -37,6 +38,7 @@ leaf_digest: Final = hasher(Label.STATE_LEAF)
 page_hash: Final = hasher(Label.STATE_PAGE)
 node_hash: Final = hasher(Label.STATE_NODE)
 _unpack_counts: Final = Struct(">16I").unpack_from
+_pack_count: Final = Struct(">I").pack_into
 
 
 def record_count(node: bytes | bytearray) -> int:
@@ -52,9 +54,9 @@ def child_of(node: bytes | bytearray, digit: int) -> tuple[bytes, int]:
 
 def set_child(node: bytearray, digit: int, digest: bytes, count: int) -> None:
     """Put (hash, record count) of one child in place."""
-    hash_at, count_at = digit * DIGEST, COUNTS_AT + 4 * digit
+    hash_at = digit * DIGEST
     node[hash_at : hash_at + DIGEST] = digest
-    node[count_at : count_at + 4] = count.to_bytes(4, "big")
+    _pack_count(node, COUNTS_AT + 4 * digit, count)
 
 
 def position(page: bytes, key: bytes) -> int:

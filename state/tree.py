@@ -16,6 +16,7 @@ from state.changes import Changes
 from state.columns import record_value, state_range
 from state.pages import (
     DIGEST,
+    DIGIT_OF,
     DIGITS,
     EMPTY_DIGEST,
     EMPTY_NODE,
@@ -282,9 +283,9 @@ class StateTree:
         return page
 
     def _remember(self, prefix: str, page: bytes) -> None:
-        self._forget(prefix)
+        older = self._pages.pop(prefix, None)  # so that it comes last
         self._pages[prefix] = page
-        self._page_bytes += len(page) + ROW_BYTES
+        self._page_bytes += len(page) + ROW_BYTES if older is None else len(page) - len(older)
 
     def _forget(self, prefix: str) -> None:
         page = self._pages.pop(prefix, None)
@@ -314,12 +315,12 @@ class StateTree:
         for key, value in changes:
             path = key.hex()
             depth = 3 if path[:3] in nodes else 1  # nodes have no gaps, and most pages of a large state lie deeper
-            while path[:depth] in nodes:
+            while (prefix := path[:depth]) in nodes:
                 depth += 1
             leaf = (key, None if value is None else leaf_digest(value))
-            group = groups.get(path[:depth])
+            group = groups.get(prefix)
             if group is None:
-                groups[path[:depth]] = [leaf]
+                groups[prefix] = [leaf]
             else:
                 group.append(leaf)
         return groups
@@ -362,7 +363,7 @@ class StateTree:
             raw = self._nodes[parent]
             undo.nodes.setdefault(parent, raw)
             node = level[parent] = bytearray(raw)
-        set_child(node, int(prefix[-1], 16), digest, count)
+        set_child(node, DIGIT_OF[prefix[-1]], digest, count)
 
     def _settle(self, prefix: str, node: bytearray, undo: _Undo) -> None:
         """Give a changed inner node its hash, or make it a page if it has become small."""
@@ -414,6 +415,6 @@ def _edit(page: bytes, leaves: list[Leaf]) -> bytes:
         return b"".join([key + leaf for key, leaf in sorted(entries.items()) if leaf is not None])
     for key, leaf in leaves:
         at = position(page, key)
-        rest = at + ENTRY if page[at : at + DIGEST] == key else at
+        rest = at + ENTRY if page.startswith(key, at) else at
         page = page[:at] + page[rest:] if leaf is None else page[:at] + key + leaf + page[rest:]
     return page
