@@ -165,17 +165,16 @@ def sign_all(
 
 def signing_pool(senders: Sequence[SecretKey], workers: int) -> ProcessPoolExecutor:
     """Return processes that have these keys, for `sign_part`. A second to start: keep it for many parts."""
-    keys = [key.to_bytes() for key in senders]
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_take_keys, initargs=(keys,))
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_take_keys, initargs=(tuple(senders),))
 
 
 _worker_keys: list[SecretKey] = []
 """Keys of this worker process, set once when it starts."""
 
 
-def _take_keys(keys: Sequence[bytes]) -> None:
-    _worker_keys[:] = [SecretKey.from_bytes(raw) for raw in keys]
+def _take_keys(keys: Sequence[SecretKey]) -> None:
+    _worker_keys[:] = keys
 
 
 def sign_part(part: Sequence[Unsigned]) -> list[bytes]:
