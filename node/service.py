@@ -7,7 +7,7 @@ is on disk.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import trio
 
@@ -39,6 +39,10 @@ from state.proof import StateProof
 from state.receipt import Receipt
 from state.transaction import OutPoint, Output, decode_transaction
 from state.types import Address, Amount, AssetId, ChainId, Height, TxId
+
+_SPENT: Final = (Reason.OUTPUT_NOT_FOUND, Reason.NONCE_TOO_LOW, Reason.MISSING_SIGNATURE, Reason.ACCOUNT_NOT_FOUND,
+                 Reason.IMAGE_USED)  # fmt: skip
+"""Why a transaction is refused that is in a block already."""
 
 
 class Submitter(Protocol):
@@ -207,8 +211,8 @@ class NodeService:
         )
 
     def _explained(self, raw: bytes, refused: Refused) -> Refused:
-        """Say ALREADY_COMMITTED where a spent output or a used nonce only shows that the transaction is in a block."""
-        if refused.reason in (Reason.OUTPUT_NOT_FOUND, Reason.NONCE_TOO_LOW, Reason.MISSING_SIGNATURE):
+        """Say ALREADY_COMMITTED where what is spent or used only shows that the transaction is in a block."""
+        if refused.reason in _SPENT:
             location = self.chain.store.location(decode_transaction(raw).txid)
             if location is not None:
                 return Refused(Reason.ALREADY_COMMITTED, f"it is in block {location.height}")

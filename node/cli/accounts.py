@@ -29,7 +29,8 @@ def chain_point(client: Client) -> ChainPoint:
     status, params = client.ask(GetStatus()), client.ask(GetParams()).chain
     check_known(status.protocol_version, SUPPORTED_VERSIONS, "the chain")
     return ChainPoint(
-        ChainId(bytes.fromhex(status.chain_id)), BlockId(bytes.fromhex(status.block_id)), Height(status.height),
+        ChainId(bytes.fromhex(status.chain_id)), BlockId(bytes.fromhex(status.block_id)),
+        Height(int(status.height)),
         min_gas_price=params["min_gas_price"], difficulty=status.difficulty, expiry_window=params["expiry_window"],
         version=status.protocol_version,
     )

@@ -26,6 +26,7 @@ from node.anonymous.keys import (
 )
 from node.anonymous.paying import Wish, check_amount
 from node.anonymous.search import AmountSearch
+from node.cli import rings
 from node.cli.accounts import native_amount
 from node.cli.anonymity import AnonymousWallet, RemoteNode, open_wallet
 from node.cli.passwords import PasswordFile, read_password
@@ -43,6 +44,7 @@ WARNING: Final = (
     "EXPERIMENTAL and classical: nobody has audited it, and a quantum computer reads who paid whom and takes the money."
 )
 app = typer.Typer(no_args_is_help=True, help=f"Pay without telling who pays whom how much. {WARNING}")
+app.add_typer(rings.app, name="ring")
 
 Owner = Annotated[str, typer.Option("--from", envvar="NEXUS_FROM", help="Name of the account's key.")]
 AmountText = Annotated[str, typer.Argument(metavar="AMOUNT", help="Such as 1.5nxs.")]
