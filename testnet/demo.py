@@ -26,6 +26,7 @@ from node.client import AsyncClient
 from node.keystore import Keystore
 from node.wallet import message
 from state.types import NATIVE
+from testnet.anonymity import anonymous
 from testnet.arrival import join
 from testnet.create import WALLET_PASSWORD, create_network
 from testnet.escrow import contract
@@ -46,6 +47,7 @@ GIFT: Final = 1000
 ALL_SCENES: Final[dict[str, tuple[str, Scene]]] = {
     **SCENES,
     "private": ("A payment whose amount only the parties can read", private),
+    "anonymous": ("A payment of which nobody sees who paid whom", anonymous),
     "contract": ("An escrow over a hidden amount", contract),
     "crash": ("A power cut at one validator", crash),
     "light": ("A light client that trusts no node", light),
