@@ -39,7 +39,7 @@ COMMITTED: Final = 200
 WORK: Final = 1
 """Each unit of a program's other work (`state.zkvm.machine`)."""
 ACCOUNT_PROOF: Final = 40_000
-"""The proof of a payment between anonymous accounts: two shuffles, what moved, a range proof."""
+"""The proof of a payment between anonymous accounts: a quarter more than libsodium takes alone, seven kernels."""
 ACCOUNT: Final = 300
 """Each anonymous account that a payment renews or adds: its record, its slot."""
 RING: Final = 5_000

@@ -35,7 +35,8 @@ MODULES = (
     "consensus.sightings", "consensus.light", "p2p.wire", "p2p.requests", "p2p.stoq.control", "p2p.records",
     "p2p.exchange", "p2p.gossip.topics", "p2p.interop.announcement",
     "apps.token.messages", "apps.auth.messages", "apps.proofs.messages", "apps.chain.messages",
-    "apps.staking.messages", "apps.staking.gentx", "apps.confidential.messages", "apps.anonymous.messages", "apps.anonymous.records", "state.records", "node.light.answer",
+    "apps.staking.messages", "apps.staking.gentx", "apps.confidential.messages", "apps.anonymous.messages",
+    "apps.anonymous.records", "state.records", "node.light.answer",
 )
 """Modules whose every struct crosses a wire, is signed or is hashed: each needs a table."""
 INTERNAL = {"state.transaction.Decoded"}
