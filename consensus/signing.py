@@ -44,7 +44,10 @@ class SchemeVerifier:
             Signed(one.public_key[1:], one.message, one.signature[1:])
             for one, is_falcon in zip(signed, falcon, strict=True) if is_falcon
         ]
-        verdicts = iter(verify_falcon(batch))
+        found = verify_falcon(batch)
+        if all(falcon):
+            return found
+        verdicts = iter(found)
         return [
             next(verdicts) if is_falcon else verify(one.public_key, one.message, one.signature)
             for one, is_falcon in zip(signed, falcon, strict=True)

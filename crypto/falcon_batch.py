@@ -31,14 +31,8 @@ def verify_many(signed: Sequence[Signed], threads: int = 1) -> list[bool]:
         signed: any number.
         threads: among how many threads to divide them, if the kernel is there.
     """
-    formed = [one for one in signed if _has_sizes(one)]
     kernel = _kernel() if NATIVE in available() else _one_by_one
-    verdicts = iter(kernel(formed, threads))
-    return [_has_sizes(one) and next(verdicts) for one in signed]
-
-
-def _has_sizes(one: Signed) -> bool:
-    return len(one.public) == falcon.PUBLIC_KEY_SIZE and len(one.signature) == falcon.SIGNATURE_SIZE
+    return kernel(signed, threads)
 
 
 def _one_by_one(signed: Sequence[Signed], _threads: int) -> list[bool]:
@@ -57,8 +51,11 @@ def _kernel() -> _Verify:
     ready = lru_cache(KEYS_KEPT)(kernel.falcon_key)
 
     def verify(signed: Sequence[Signed], threads: int) -> list[bool]:
-        keyed = [(ready(one.public), one.message, one.signature) for one in signed]
-        verdicts = iter(kernel.falcon_verify_many([one for one in keyed if one[0] is not None], threads))
-        return [one[0] is not None and next(verdicts) for one in keyed]
+        keyed = [
+            (ready(public) if len(public) == falcon.PUBLIC_KEY_SIZE else None, message, signature)
+            for public, message, signature in signed
+        ]
+        verdicts: list[bool] = kernel.falcon_verify_many(keyed, threads)
+        return verdicts
 
     return verify

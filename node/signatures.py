@@ -3,7 +3,6 @@
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from itertools import islice
 from typing import Final, Protocol, runtime_checkable
 
 from apps import prooftask
@@ -56,7 +55,7 @@ def verdicts(verifier: Verifier, checks: Sequence[Sequence[Check | ProofTask]]) 
         holds = iter([verifier.verify(one.public_key, one.message, one.signature) for one in signed])
     found: list[Verdict] = []
     for group in checks:
-        taken = list(islice(holds, sum(isinstance(one, Check) for one in group)))
+        taken = [next(holds) for one in group if isinstance(one, Check)]
         found.append(all(taken))
     tasks = [
         (place, one) for place, group in enumerate(checks) if found[place] for one in group

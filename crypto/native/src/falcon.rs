@@ -17,7 +17,7 @@ const SIGNATURE: usize = 1280;
 pub struct FalconKey(VerifyingKey1024);
 
 /// Key, message, signature.
-type Signed = (Py<FalconKey>, PyBackedBytes, PyBackedBytes);
+type Signed = (Option<Py<FalconKey>>, PyBackedBytes, PyBackedBytes);
 
 /// A padded signature, or nothing if the bytes are no secret key. The nonce and the sampler's seed come from the operating
 /// system: two signatures over one message differ. What is derived from the secret is overwritten with zeros in the end.
@@ -38,7 +38,7 @@ pub fn falcon_key(public: &[u8]) -> Option<FalconKey> {
     VerifyingKey1024::decode(public).map(FalconKey)
 }
 
-/// For each, whether the signature is valid; bytes of a wrong form are not.
+/// For each, whether the signature is valid; bytes of a wrong form are not, nor is any without a key.
 #[pyfunction]
 pub fn falcon_verify_many(py: Python<'_>, signed: Vec<Signed>, threads: usize) -> Vec<bool> {
     py.detach(|| {
@@ -57,5 +57,5 @@ pub fn falcon_verify_many(py: Python<'_>, signed: Vec<Signed>, threads: usize) -
 }
 
 fn valid((key, message, signature): &Signed) -> bool {
-    key.get().0.verify(signature, &DOMAIN_NONE, &HASH_ID_ORIGINAL_FALCON, message)
+    key.as_ref().is_some_and(|key| key.get().0.verify(signature, &DOMAIN_NONE, &HASH_ID_ORIGINAL_FALCON, message))
 }
