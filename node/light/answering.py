@@ -27,6 +27,7 @@ from node.light.answer import (
     sides,
 )
 from node.light.client import LightClient
+from node.light.lineage import History
 from node.light.listing import fetch_block, fetch_body, listed_of, prove_outputs
 from node.light.proving import MissingRecord, Outcome, evaluate, evaluation, has_proof, prove
 from node.light.source import drive
@@ -35,8 +36,8 @@ from state.genesis import Genesis
 from state.genesis_json import genesis_to_json
 from state.proof import StateProof
 from state.receipt import Receipt, receipt_codec
-from state.transaction import Decoded, decode_transaction
-from state.types import Height
+from state.transaction import Decoded, OutPoint, decode_transaction
+from state.types import Height, TxId
 
 ATTEMPTS: Final = 3
 """How often the newest state is tried: a node proves only its last few heights, and the chain goes on meanwhile."""
@@ -263,6 +264,25 @@ async def _transactions_of(answers: ProvenAnswers, ask: methods.GetTransactionsO
     return Answered(Outcome(listed_of(ask, proven, listed.next), None), newest, {}, (), has_file=False)
 
 
+async def _state_history(answers: ProvenAnswers, ask: methods.GetStateHistory) -> Answered:
+    source, header = answers.client.primary, (await answers.client.update()).header
+    height = height_of_state(header)
+
+    async def receipt(txid: TxId) -> Receipt:
+        answered = await answers.answer(methods.GetReceipt(txid=txid.hex()))
+        return receipt_codec.decode(answered.outcome.unwrap().raw)
+
+    async def is_unspent(outpoint: OutPoint) -> bool:
+        question = methods.GetOutput(txid=outpoint.txid.hex(), index=outpoint.index)
+        refused = (await prove(source, header, evaluation(question, height, answers.genesis))).outcome.refused
+        if refused is not None and refused.reason is not Reason.OUTPUT_NOT_FOUND:
+            raise refused
+        return refused is None
+
+    view = await History(source, header, receipt, is_unspent).prove(ask)
+    return Answered(Outcome(view, None), header, {}, (), has_file=False)
+
+
 async def _genesis(answers: ProvenAnswers, ask: methods.GetGenesis) -> Answered:
     newest = answers.client.newest.header
     document = msgspec.json.decode(genesis_to_json(answers.genesis))
@@ -275,7 +295,7 @@ Form = Callable[[ProvenAnswers, Any], Awaitable[Answered]]
 _FORMS: Final[Mapping[type[Ask[Any]], Form]] = {
     methods.GetReceipt: _receipt, methods.GetHeader: _block, methods.GetCommit: _block, methods.GetLightBlock: _block,
     methods.GetHeaders: _headers, methods.GetGenesis: _genesis, methods.GetBlock: _whole_block, methods.GetBody: _body,
-    methods.GetOutputs: _outputs, methods.GetTransactionsOf: _transactions_of,
+    methods.GetOutputs: _outputs, methods.GetTransactionsOf: _transactions_of, methods.GetStateHistory: _state_history,
 }
 """Questions that are proven by something else than records of the state."""
 

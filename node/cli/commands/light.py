@@ -399,3 +399,14 @@ def history(
 ) -> methods.Ask[Any]:
     """Transactions of an address, newest first, each proven; a node may still hold some back (complete: no)."""
     return methods.GetTransactionsOf(address=_who(session, address), limit=limit, before=before)
+
+
+@_live("state-history")
+def state_history(
+    session: Session, place: Annotated[str, typer.Argument(metavar="TXID:INDEX")],
+    limit: Annotated[int, typer.Option(min=1, max=methods.MAX_VERSIONS)] = methods.MAX_VERSIONS,
+    first: Annotated[int, typer.Option(min=0, help="The lowest nonce wanted: `next` of the list before.")] = 0,
+) -> methods.Ask[Any]:
+    """All versions of the contract that a State belongs to, each proven, and that none is missing."""
+    outpoint = parse_outpoint(place)
+    return methods.GetStateHistory(txid=outpoint.txid.hex(), index=outpoint.index, first=str(first), limit=limit)
