@@ -8,6 +8,10 @@ us: whoever saw both looks for what they have in common, and that is the payer. 
 (`follow`): a member that still stands stays, and one that was renewed gives way to an account out of those that
 replaced it, drawn alike; of our own it is the true one. As outputs are shuffled, a drawn one would look the same: for
 who saw the sets, each of the nine is as likely to be the payer's as before.
+
+But not for who renewed the member: he knows which of his outputs came out of it. If that one is in the next set, it is
+ten times as likely to be the payer's; if not, it is not. Who renews one member before each attempt, and pays the fees,
+names the payer three times in four after six (`tests/node/anonymous/test_following.py`).
 """
 
 from collections.abc import Callable, Sequence

@@ -28,6 +28,9 @@ from state.types import Amount, AmountField, ChainId, ChainIdField, Hash32, Heig
 MAX_INDEX_FILE: Final = 64 << 20
 Kind = Literal["opened", "paid", "received", "closed", "gathered", "elsewhere"]
 Name = Annotated[bytes, Meta(max_length=64)]
+Encoded = Annotated[bytes, Meta(min_length=ACCOUNT_SIZE, max_length=ACCOUNT_SIZE)]
+TRIED_FOR: Final = 64
+"""Blocks for which a set that was shown is remembered; by then others have paid, or nobody looks."""
 
 
 class SetAccount(NamedTuple):
@@ -87,6 +90,14 @@ class Move(Record, frozen=True):
     height: HeightField = Height(0)
 
 
+class Tried(Record, frozen=True):
+    """A set that was shown to a node at a height: `members`, encoded, among them `own`, the payer's first."""
+
+    height: HeightField
+    members: tuple[Encoded, ...]
+    own: tuple[Encoded, ...]
+
+
 class Entry(Record, frozen=True):
     """What happened to the wallet's accounts. `height` is that of a scan if no better one is known.
 
@@ -110,6 +121,7 @@ class _File(Record, frozen=True):
     own: tuple[Own, ...]
     moves: tuple[Move, ...]
     entries: tuple[Entry, ...]
+    tried: tuple[Tried, ...] = ()
 
 
 _codec: Final = Codec(_File, MAX_INDEX_FILE)
@@ -140,6 +152,7 @@ class AnonymousIndex:
         self._own: dict[bytes, Own] = {}
         self._moves: list[Move] = []
         self._entries: list[Entry] = []
+        self._tried: list[Tried] = []
 
     # ---- reading
 
@@ -159,6 +172,10 @@ class AnonymousIndex:
         """Return what was set out and is neither seen nor expired."""
         return tuple(self._moves)
 
+    def tried(self) -> tuple[Tried, ...]:
+        """Return the sets that were shown in the last TRIED_FOR blocks, the latest first."""
+        return tuple(one for one in reversed(self._tried) if one.height + TRIED_FOR >= self.height)
+
     def holds(self, account: bytes) -> bytes | None:
         """Return v * B of an account of this wallet, None of others'."""
         if not self.proofs.owns(self.keys.secret, account):
@@ -170,6 +187,14 @@ class AnonymousIndex:
     def expect(self, move: Move) -> None:
         """Write down what is about to be sent."""
         self._moves.append(move)
+
+    def show(self, tried: Tried) -> None:
+        """Write down the set that a node is about to see."""
+        self._tried = [*(one for one in reversed(self.tried()) if one.own != tried.own), tried]
+
+    def paid_from(self, own: tuple[bytes, ...]) -> None:
+        """Strike out the set of accounts that are no more: the payment is in a block."""
+        self._tried = [one for one in self._tried if one.own != own]
 
     def forget(self, txid: bytes) -> None:
         """Strike out what can no longer happen."""
@@ -266,7 +291,8 @@ class AnonymousIndex:
 
     def to_bytes(self) -> bytes:
         """Return the content of the file: sealed, for the owner's eyes."""
-        file = _File(self.chain_id, self.height, self.own(), tuple(self._moves), tuple(self._entries))
+        moves, entries, tried = tuple(self._moves), tuple(self._entries), self.tried()[::-1]
+        file = _File(self.chain_id, self.height, self.own(), moves, entries, tried)
         return bytes(SecretBox(self.keys.box_key).encrypt(encode(file)))
 
     def load(self, content: bytes) -> None:
@@ -288,4 +314,4 @@ class AnonymousIndex:
             raise Refused(Reason.BAD_WALLET, "the index of anonymous accounts is of another chain")
         self.height = file.height
         self._own = {own.account: own for own in file.own}
-        self._moves, self._entries = list(file.moves), list(file.entries)
+        self._moves, self._entries, self._tried = list(file.moves), list(file.entries), list(file.tried)

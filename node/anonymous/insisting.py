@@ -4,24 +4,25 @@ Each payment renews nine accounts of the chain. If another payment that names on
 is void: the node refuses it, or accepts it and then drops it. No money moves then. All attempts spend one account of
 ours, so of two at most one can ever be in a block; and before the next one is made, the wallet looks whether an earlier
 one is.
+
+The set in which a payment hides is never drawn anew for the same account, neither between attempts nor when the user
+tries again soon: it is followed (`node.anonymous.choosing`), and for that it is written down before a node sees it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from apps.anonymous.records import account_id
 from crypto.errors import Reason, Refused
 from node.anonymous.choosing import Hiding, Randomness, Renewed, choose, follow
-from node.anonymous.index import AccountSet, AnonymousIndex, Kind, Move, Own
+from node.anonymous.index import AccountSet, AnonymousIndex, Kind, Move, Own, Tried
 from node.anonymous.paying import Paid, Wish, draft_anonymous, payment_fee, select_payer
 from node.anonymous.search import AmountSearch
 from node.wallet import ChainPoint, Progress, no_progress
 from state.types import Amount, Height, TxId
 
 ATTEMPTS: Final = 10
-PATIENCE: Final = 4
-"""Blocks that are waited for until the payment that is in the way is in one; then others are drawn."""
 MOVED: Final = frozenset({Reason.CONFLICT, Reason.ACCOUNT_NOT_FOUND})
 """Why a payment is refused because somebody else's came first."""
 
@@ -115,7 +116,6 @@ class _Task:
     since: Height
     into: Own | None = None
     first: bytes = b""
-    stalled: int = field(default=0)
 
 
 def pay(node: Node, index: AnonymousIndex, wish: Wish, manner: Manner) -> Outcome:
@@ -128,7 +128,7 @@ def pay(node: Node, index: AnonymousIndex, wish: Wish, manner: Manner) -> Outcom
     found = node.accounts()
     index.take(found, manner.search, manner.tell)
     payer = select_payer(index.own(), wish.amount + payment_fee(node.point()))
-    hiding = choose(found.encoded, (payer.account,), manner.random)
+    hiding = _first_set(node, index, found, (payer.account,), manner)
     return _insist(node, index, _Task("paid", wish, payer, hiding, found.height), manner)
 
 
@@ -141,9 +141,34 @@ def gather(node: Node, index: AnonymousIndex, manner: Manner) -> Outcome:
     if len(rich) < 2:
         raise Refused(Reason.INSUFFICIENT_FUNDS, "there are no two accounts that hold more than the fee")
     into, payer = rich[:2]
-    hiding = choose(found.encoded, (payer.account, into.account), manner.random)
+    hiding = _first_set(node, index, found, (payer.account, into.account), manner)
     task = _Task("gathered", Wish(Amount(payer.amount - fee)), payer, hiding, found.height, into)
     return _insist(node, index, task, manner)
+
+
+def _first_set(
+    node: Node, index: AnonymousIndex, found: AccountSet, own: tuple[bytes, ...], manner: Manner
+) -> Hiding:
+    """Return a set for these accounts: the one in which the payer's was shown lately, followed; else a drawn one.
+
+    Raises:
+        Refused: NOT_AVAILABLE if there are too few accounts, or the node does not tell what became of a set.
+    """
+    for tried in index.tried():
+        if tried.height > found.height:
+            continue
+        before = Hiding(tried.members, tried.own)
+        try:
+            hiding = follow(
+                before, found.encoded, node.renewed(tried.height, found.height), index.holds, manner.random
+            )
+        except Refused as refused:
+            if refused.reason is Reason.CONFLICT:  # that account paid or was closed since
+                continue
+            raise
+        if hiding.own == own:
+            return hiding
+    return choose(found.encoded, own, manner.random)
 
 
 def _insist(node: Node, index: AnonymousIndex, task: _Task, manner: Manner) -> Outcome:
@@ -151,8 +176,9 @@ def _insist(node: Node, index: AnonymousIndex, task: _Task, manner: Manner) -> O
         paid = _drafted(node, index, task, manner)
         task.first = task.first or paid.signed.txid
         index.expect(_move(index, task, paid))
+        index.show(Tried(task.since, task.hiding.members, task.hiding.own))
         manner.save()
-        why = _sent(node, index, paid, manner)
+        why = _sent(node, index, task, paid, manner)
         if isinstance(why, Fate):
             return Outcome(
                 paid.signed.txid, task.wish.amount, paid.signed.fee, why.height, attempt, why.status == "succeeded"
@@ -197,7 +223,7 @@ def _move(index: AnonymousIndex, task: _Task, paid: Paid) -> Move:
     )  # fmt: skip
 
 
-def _sent(node: Node, index: AnonymousIndex, paid: Paid, manner: Manner) -> Fate | str:
+def _sent(node: Node, index: AnonymousIndex, task: _Task, paid: Paid, manner: Manner) -> Fate | str:
     """Return what became of a payment, or in words why it has to be proven again."""
     txid = paid.signed.txid
     try:
@@ -213,6 +239,7 @@ def _sent(node: Node, index: AnonymousIndex, paid: Paid, manner: Manner) -> Fate
     fate = node.settled(txid)
     if fate.status == "succeeded":
         index.confirm(txid, fate.height)
+        index.paid_from(task.hiding.own)
         manner.save()
         return fate
     if fate.status == "waiting":
@@ -221,44 +248,22 @@ def _sent(node: Node, index: AnonymousIndex, paid: Paid, manner: Manner) -> Fate
 
 
 def _follow(node: Node, index: AnonymousIndex, task: _Task, manner: Manner) -> bytes | None:
-    """Find the set to hide in next; return the txid if an earlier attempt is in a block after all."""
+    """Find the set to hide in next; return the txid if an earlier attempt is in a block after all.
+
+    Raises:
+        Refused: NOT_AVAILABLE, CONFLICT.
+    """
     node.next_block(task.since)
     found = node.accounts()
     index.take(found, manner.search, manner.tell)
     landed = next((entry.txid for entry in index.history() if entry.task == task.first), None)
     if landed is not None:
         return landed
-    if all(account in found.encoded for account in task.hiding.members):
-        task.stalled += 1
-    if task.stalled > PATIENCE:
-        manner.tell("what is in the way stays there; others are drawn (who saw both sets can compare them)")
-        hiding, task.stalled = choose(found.encoded, _still(index, task), manner.random), 0
-    else:
-        try:
-            hiding = follow(
-                task.hiding, found.encoded, node.renewed(task.since, found.height), index.holds, manner.random
-            )
-        except Refused as refused:
-            if refused.reason is not Reason.NOT_AVAILABLE:
-                raise
-            hiding = choose(found.encoded, _still(index, task), manner.random)
+    # Never others instead, however long something is in the way: who saw both sets would look for what both have.
+    hiding = follow(task.hiding, found.encoded, node.renewed(task.since, found.height), index.holds, manner.random)
     task.hiding, task.since = hiding, found.height
     owned = {own.account: own for own in index.own()}
     task.payer = owned[hiding.own[0]]
     if task.into is not None:
         task.into = owned[hiding.own[1]]
     return None
-
-
-def _still(index: AnonymousIndex, task: _Task) -> tuple[bytes, ...]:
-    """Return our accounts of the payment as they are now. Raises Refused(CONFLICT) if one is no longer what it was."""
-    wanted = [task.payer] if task.into is None else [task.payer, task.into]
-    own, found = list(index.own()), []
-    for one in wanted:
-        same = [other for other in own if other.point == one.point]
-        if not same:
-            raise Refused(Reason.CONFLICT, "the account that was to pay is no longer what it was")
-        exact = next((other for other in same if other.account == one.account), same[0])
-        own.remove(exact)
-        found.append(exact.account)
-    return tuple(found)

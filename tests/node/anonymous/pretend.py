@@ -81,12 +81,12 @@ class PretendNode:
         return ChainPoint(CHAIN, BlockId(bytes(32)), Height(self.height))
 
     def submit(self, raw: bytes) -> None:
-        if self.before_submit:
-            self.before_submit.pop(0)()
         decoded = decode_transaction(raw)
         payload, [proof] = decoded.body.payload, decoded.transaction.proofs
         assert isinstance(payload, AccountPayment) and isinstance(proof, AccountProof)
         self.sets.append(payload.accounts)
+        if self.before_submit:
+            self.before_submit.pop(0)()
         there = {account_id(one.account): one.account for one in self.slots}
         if not set(payload.accounts) <= there.keys():
             raise Refused(Reason.ACCOUNT_NOT_FOUND, "")

@@ -304,15 +304,56 @@ def test_an_account_that_paid_elsewhere_meanwhile() -> None:
     assert scene.found(scene.bob) == []
 
 
-def test_what_stays_in_the_way_makes_others_be_drawn() -> None:
+def test_what_stays_in_the_way_does_not_make_others_be_drawn() -> None:
     scene = Scene()
 
     def conflict() -> None:
         raise Refused(Reason.CONFLICT, "pending")
 
-    scene.node.before_submit = [conflict] * 5
-    assert scene.pay() == 6
+    scene.node.before_submit = [conflict] * 8
+    assert scene.pay() == 9
+    assert len(scene.node.sets) == 9 and len(set(scene.node.sets)) == 1
     assert scene.found(scene.bob) == [300_000]
+
+
+def test_a_payment_tried_again_later_hides_in_the_same_set() -> None:
+    scene = Scene()
+
+    def conflict() -> None:
+        raise Refused(Reason.CONFLICT, "pending")
+
+    scene.node.before_submit = [conflict]
+    with refused(Reason.CONFLICT):
+        scene.pay(attempts=1)
+    [shown] = scene.alice.tried()
+    again = wallet(1)  # as another run of the program reads it
+    again.load(scene.alice.to_bytes())
+    assert again.tried() == (shown,)
+    scene.alice = again
+    scene.wish = Wish(Amount(200_000), scene.bob.keys.key())
+    assert scene.pay() == 1
+    assert scene.found(scene.bob) == [200_000]
+    assert [tuple(map(account_id, shown.members))] * 2 == scene.node.sets
+    assert again.tried() == ()  # that account is gone now
+    assert scene.pay() == 1
+    assert scene.found(scene.bob) == [200_000, 200_000]
+
+
+def test_a_node_that_does_not_tell_what_became_of_a_set_gets_no_other() -> None:
+    scene = Scene()
+
+    def conflict() -> None:
+        raise Refused(Reason.CONFLICT, "pending")
+
+    def forgetful(above: Height, height: Height) -> tuple[Renewed, ...]:
+        raise Refused(Reason.NOT_AVAILABLE, f"{height - above} blocks")
+
+    scene.node.before_submit = [conflict]
+    scene.node.renewed = forgetful  # type: ignore[method-assign]
+    for _ in range(2):
+        with refused(Reason.NOT_AVAILABLE):
+            scene.pay()
+    assert len(scene.node.sets) == 1
 
 
 def test_not_enough() -> None:
