@@ -58,6 +58,9 @@ class LazyGroup(TyperGroup):
         return name, None if target is None else _load(name or "", target), rest
 
 
+_COMPLETION: Final = frozenset({"install_completion", "show_completion"})
+
+
 def _placeholder(name: str, target: str) -> TyperCommand:
     return TyperCommand(name, help=_help_line(target.partition(":")[0]))
 
@@ -66,6 +69,10 @@ def _load(name: str, target: str) -> Any:
     module_name, _, attribute = target.partition(":")
     command = typer.main.get_command(getattr(importlib.import_module(module_name), attribute))
     command.name = name
+    # completion is installed for `nexus` as a whole: Typer offers it for each application that is turned into a command
+    command.params = [one for one in command.params if one.name not in _COMPLETION]
+    if not command.help:
+        command.help = _help_line(module_name)
     return command
 
 
