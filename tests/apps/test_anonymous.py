@@ -420,3 +420,34 @@ def test_only_the_chain_can_say_whether_a_proof_is_about_its_accounts(crowd: Cro
     elsewhere = crowd.proven(crowd.world.sign(named, [], fee=FEE), drawn)
     check_alone(elsewhere)
     assert crowd.world.refuses(elsewhere) is Reason.BAD_SHUFFLE
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_any_sequence_of_openings_payments_and_closings_keeps_the_books(seed: int) -> None:
+    crowd, rng = Crowd(World()), random.Random(seed)
+    model = dict.fromkeys(crowd.names, BALANCE)  # who holds what: everybody has one account
+    for turn in range(24):
+        what, name = rng.choice(["open", "open", "pay", "pay", "pay", "close"]), rng.choice(sorted(model))
+        if what == "open":
+            model[f"n{turn}"] = rng.randrange(3 * FEE)
+            crowd.open(f"n{turn}", model[f"n{turn}"])
+        elif what == "pay" and model[name] > 2 * FEE and len(model) >= SET_SIZE:
+            amount = rng.randrange(model[name] - FEE + 1)
+            among = rng.sample([one.id for one in crowd.all()], len(model))
+            receipt = crowd.world.one(crowd.pay(
+                name, amount, among=among, receiver=crowd.key(f"n{turn}"), balance=model[name]
+            ))
+            assert receipt.reason == ""
+            model[name] -= amount + FEE
+            model[f"n{turn}"] = amount
+        elif what == "close":
+            crowd.world.does("bob", crowd.closing(name, crowd.of(name)[0], model.pop(name)))
+        assert held(crowd.world.records) == sum(model.values())
+        assert [one.kept.slot for one in crowd.all()] == list(range(len(model)))
+    assert len(model) > SET_SIZE and any(amount not in {0, BALANCE} for amount in model.values())
+    for name, amount in model.items():
+        [own] = crowd.of(name)
+        assert crowd.holds(name, own, amount)
+    while crowd.world.undo:  # and back to the beginning
+        crowd.world.take(crowd.world.undo.pop())
+    assert not [key for key in crowd.world.records if key.startswith(b"anonymous/")]
