@@ -26,6 +26,12 @@ ATTEMPTS: Final = 10
 MOVED: Final = frozenset({Reason.CONFLICT, Reason.ACCOUNT_NOT_FOUND})
 """Why a payment is refused because somebody else's came first."""
 
+UNCERTAIN: Final = frozenset({
+    Reason.TIMED_OUT, Reason.UNREACHABLE, Reason.CONNECTION_LOST, Reason.PROTOCOL_VIOLATION, Reason.ALREADY_KNOWN,
+    Reason.ALREADY_COMMITTED,
+})
+"""After these a payment may come into a block all the same: it stays written down until its last height."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fate:
@@ -229,11 +235,12 @@ def _sent(node: Node, index: AnonymousIndex, task: _Task, paid: Paid, manner: Ma
     try:
         node.submit(paid.signed.raw)
     except Refused as refused:
-        if refused.reason not in MOVED:
+        if refused.reason in MOVED:
+            return "somebody pays out of one of these accounts, or hides among them"
+        if refused.reason not in UNCERTAIN:
             index.forget(txid)
             manner.save()
-            raise
-        return "somebody pays out of one of these accounts, or hides among them"
+        raise
     if not manner.wait:
         return Fate("waiting", paid.expiry)
     fate = node.settled(txid)

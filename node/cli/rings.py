@@ -6,12 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
 from crypto.errors import Reason, Refused
 from node.amounts import format_amount
+from node.anonymous.insisting import UNCERTAIN
 from node.anonymous.ringindex import OwnCoin, RingEntry, RingIndex, read_ring_index
 from node.anonymous.ringkeys import (
     RingAddress,
@@ -46,9 +47,6 @@ app = typer.Typer(
 Owner = Annotated[str, typer.Option("--from", envvar="NEXUS_FROM", help="Name of the account's key.")]
 AmountText = Annotated[str, typer.Argument(metavar="AMOUNT", help="1.5nxs, 25gold@ISSUER.")]
 Text = Annotated[str, typer.Option(help="Goes into the note: at most 32 bytes, for the receiver's eyes alone.")]
-UNCERTAIN: Final = frozenset({Reason.TIMED_OUT, Reason.UNREACHABLE, Reason.CONNECTION_LOST, Reason.PROTOCOL_VIOLATION,
-                              Reason.ALREADY_KNOWN, Reason.ALREADY_COMMITTED})  # fmt: skip
-"""After these a payment may be in a block all the same."""
 
 
 @dataclass(frozen=True, slots=True)

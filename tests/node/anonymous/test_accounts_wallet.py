@@ -356,6 +356,25 @@ def test_a_node_that_does_not_tell_what_became_of_a_set_gets_no_other() -> None:
     assert len(scene.node.sets) == 1
 
 
+def test_what_is_uncertain_stays_written_down() -> None:
+    scene = Scene()
+
+    def fail(reason: Reason) -> None:
+        raise Refused(reason, "")
+
+    scene.node.before_submit = [partial(fail, Reason.FEE_TOO_LOW), partial(fail, Reason.CONNECTION_LOST)]
+    with refused(Reason.FEE_TOO_LOW):
+        scene.pay()
+    assert scene.alice.pending() == ()
+    with refused(Reason.CONNECTION_LOST):
+        scene.pay()
+    [move] = scene.alice.pending()
+    assert (move.kind, move.amount) == ("paid", 300_000)
+    scene.node.height = move.expiry + 1
+    assert scene.found(scene.alice) == [1_000_000]
+    assert scene.alice.pending() == ()
+
+
 def test_not_enough() -> None:
     scene = Scene()
     scene.wish = Wish(Amount(1_000_000), scene.bob.keys.key())
@@ -372,6 +391,17 @@ def test_not_enough() -> None:
     assert scene.found(scene.bob) == [1_000_000]
     with refused(Reason.INSUFFICIENT_FUNDS):
         gather(scene.node, scene.alice, scene.told.manner(search=scene.search))
+
+
+def test_two_accounts_become_one_though_both_move_meanwhile() -> None:
+    scene = Scene()
+    second = scene.node.open(scene.alice, 500_000)
+    scene.node.before_submit = [lambda: scene.disturb(scene.account, second)]
+    scene.node.before_block = [lambda: None, lambda: scene.disturb(*(own.account for own in scene.alice.own()[:2]))]
+    outcome = gather(scene.node, scene.alice, scene.told.manner(search=scene.search))
+    assert outcome.attempts == 3
+    assert scene.found(scene.alice) == [1_500_000 - scene.fee, 0, 0]
+    assert [entry.kind for entry in scene.alice.history()] == ["received", "received", "gathered"]
 
 
 def test_too_few_accounts() -> None:
