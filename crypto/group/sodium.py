@@ -20,6 +20,9 @@ from crypto.ristretto import ENCODING_SIZE, IDENTITY, ORDER, UNIFORM_SIZE, Point
 # The wheel unpacks the library into the temporary folder at each import and leaves it there; it is loaded by now.
 Path(importlib.import_module("rbcl._sodium").lib_path).unlink(missing_ok=True)
 
+_is_valid_point = rbcl.crypto_core_ristretto255_is_valid_point
+_HIGHEST: Final = 0x80
+
 
 @dataclass(frozen=True, slots=True)
 class SodiumPoint:
@@ -93,7 +96,8 @@ class SodiumGroup:
         Raises:
             Refused: BAD_POINT.
         """
-        if len(encoding) != ENCODING_SIZE or not rbcl.crypto_core_ristretto255_is_valid_point(encoding):
+        # libsodium 1.0.18 does not look at the highest bit: a point would have two encodings, a coin two key images.
+        if len(encoding) != ENCODING_SIZE or encoding[-1] & _HIGHEST or not _is_valid_point(encoding):
             raise Refused(Reason.BAD_POINT, "the bytes are no canonical encoding of a Ristretto255 point")
         return SodiumPoint(encoding)
 

@@ -25,6 +25,7 @@ from crypto.ristretto import (
 
 SCALARS = st.integers(0, ORDER - 1) | st.sampled_from([0, 1, 2, ORDER - 1, ORDER - 2, 2**252])
 UNIFORM = st.binary(min_size=64, max_size=64)
+FIELD = 2**255 - 19
 
 
 @pytest.fixture(params=available())
@@ -73,6 +74,24 @@ def test_known_values(group: Group) -> None:
 def test_bad_points_are_refused(group: Group, encoding: bytes) -> None:
     assert reason_of(group.decode, encoding) is Reason.BAD_POINT
     assert reason_of(decode_nonzero, group, encoding) is Reason.BAD_POINT
+
+
+@given(UNIFORM)
+@settings(max_examples=30)
+def test_a_point_has_one_encoding(uniform: bytes) -> None:
+    for group in map(load, available()):
+        encoding = group.from_uniform(uniform).encode()
+        number = int.from_bytes(encoding, "little")
+        others = [number ^ 1 << 255, FIELD - number, (FIELD - number) ^ 1 << 255, number + FIELD]
+        for other in (other for other in others if other < 1 << 256):
+            assert reason_of(group.decode, other.to_bytes(32, "little")) is Reason.BAD_POINT
+        assert group.decode(encoding).encode() == encoding
+
+
+def test_the_identity_has_one_encoding(group: Group) -> None:
+    for other in (1 << 255, FIELD, FIELD ^ 1 << 255):
+        assert reason_of(group.decode, other.to_bytes(32, "little")) is Reason.BAD_POINT
+        assert reason_of(decode_nonzero, group, other.to_bytes(32, "little")) is Reason.BAD_POINT
 
 
 def test_identity_decodes_but_not_where_it_may_not_stand(group: Group) -> None:
