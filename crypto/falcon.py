@@ -88,8 +88,8 @@ def sign(secret: bytes, message: bytes) -> bytes:
     was generated here: for bytes of the right form that are no key, either may search for a short signature for ever.
     That is why `crypto.keys` stores seeds, of which none is wrong, and never the secret key itself.
 
-    The kernel overwrites what it derives from the key; the bytes that are given stay in memory until Python needs the
-    place, as all that Python holds.
+    The kernel overwrites what it computes from the key. The bytes that are given stay in memory until Python needs the
+    place, as all that Python holds. A thread needs 400 kB of stack: less than any that Python starts by default.
 
     Raises:
         Refused: BAD_KEY if the bytes do not have the form of a secret key.

@@ -20,7 +20,8 @@ pub struct FalconKey(VerifyingKey1024);
 type Signed = (Option<Py<FalconKey>>, PyBackedBytes, PyBackedBytes);
 
 /// A padded signature, or nothing if the bytes are no secret key. The nonce and the sampler's seed come from the operating
-/// system: two signatures over one message differ. What is derived from the secret is overwritten with zeros in the end.
+/// system: two signatures over one message differ. The decoded key and all that is computed from it are overwritten with
+/// zeros in the end; the sampler's seed, which serves one signature, is left on the stack.
 #[pyfunction]
 pub fn falcon_sign<'py>(py: Python<'py>, secret: PyBackedBytes, message: PyBackedBytes) -> Option<Bound<'py, PyBytes>> {
     let signature = py.detach(|| {
