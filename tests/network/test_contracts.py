@@ -9,23 +9,40 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from apps.confidential.messages import Publish
-from apps.token.messages import Deposit, NewCoin, Transfer
+from apps.token.messages import Deposit, NewCoin
+from apps.token.messages import Transfer as Payment
 from crypto.address import encode_address
 from crypto.errors import Reason, Refused
 from crypto.keyfile import Preset
 from crypto.keys import SecretKey
-from node.api.methods import GetAccount, GetStatus, GetTransaction
+from node.api.methods import GetAccount, GetOutputs, GetStatus, GetTransaction
 from node.cli.accounts import chain_point
 from node.cli.main import main
 from node.cli.openings import read_openings
 from node.client import Client
 from node.hidden.viewing import view_keys, viewing_seed
 from node.keystore import Keystore
-from node.wallet import Account, call, message
-from state.transaction import Message, Script, decode_transaction
-from state.types import NATIVE, Address, Amount
+from node.wallet import Account, call, find_work, message
+from state.encoding import encode
+from state.transaction import (
+    Body,
+    Decoded,
+    Message,
+    OutPoint,
+    Script,
+    Transfer,
+    TransferProof,
+    Witness,
+    assemble,
+    decode_transaction,
+    sign_digest,
+)
+from state.types import NATIVE, Address, Amount, Height, TxId
+from state.zkvm.assembly import assemble_program
+from state.zkvm.scripts import prove_call
 from testnet.create import WALLET_PASSWORD, create_network
 from testnet.network import LocalNetwork
 
@@ -74,7 +91,7 @@ class Village:
             Keystore(self.root / name / "keys").add(name, key, WALLET_PASSWORD, cost=Preset.QUICK)
             self.addresses[name] = encode_address(key.address)
         gift = Amount(300 * NXS)
-        self.pay(*(message("token/transfer", Transfer(NATIVE, Address(key.address), gift)) for key in keys.values()))
+        self.pay(*(message("token/transfer", Payment(NATIVE, Address(key.address), gift)) for key in keys.values()))
         for key in keys.values():
             coins = tuple(NewCoin(Address(key.address), Amount(20 * NXS)) for _ in range(6))
             receiving = view_keys(viewing_seed(key)).receiving
@@ -111,7 +128,7 @@ class Village:
     def pass_time(self, height: int) -> None:
         """Let blocks come until one of this height is there: each payment makes one."""
         while self.height() < height:
-            self.pay(message("token/transfer", Transfer(NATIVE, Address(self._faucet.address), Amount(1))))
+            self.pay(message("token/transfer", Payment(NATIVE, Address(self._faucet.address), Amount(1))))
 
     def balance(self, who: str) -> dict[str, str]:
         found = self.nexus(who, "wallet", "balance", "--from", who, "--password-file", str(self.password))
@@ -203,6 +220,126 @@ def test_escrow(village: Village) -> None:
     assert isinstance(seen.body.payload, Script)
     assert (7 * NXS).to_bytes(4, "big") not in seen.raw
     assert (7 * NXS).to_bytes(4, "little") not in seen.raw
+
+
+def made_raw(village: Village, who: str, text: str, monkeypatch: pytest.MonkeyPatch) -> Decoded:
+    """Return the good transaction of a call, which was not sent."""
+    kept: list[bytes] = []
+
+    def keep(_client: Client, raw: bytes, **_: Any) -> None:
+        kept.append(raw)
+        raise Refused(Reason.CLOSING, "the test sends it")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Client, "submit_one", keep)
+        assert village.call(who, text, code=1) == Reason.CLOSING
+    (raw,) = kept
+    return decode_transaction(raw)
+
+
+def refusals(village: Village, raw: bytes) -> set[Reason]:
+    """Hand wire bytes to every node; return the reasons that they give."""
+    found = set()
+    for member in village.net.members:
+        with Client(member.url) as client, pytest.raises(Refused) as caught:
+            client.submit_one(raw)
+        found.add(caught.value.reason)
+    return found
+
+
+class Forge:
+    """Changes a good transaction of alice, and signs it again: no command line that would stop it is asked."""
+
+    def __init__(self, village: Village, good: Decoded) -> None:
+        self.good = good
+        self.payload = good.body.payload
+        with Client(village.net.members[0].url) as client:
+            self._difficulty = chain_point(client).difficulty
+        self._keys = {
+            name: Keystore(village.root / name / "keys").open(name, WALLET_PASSWORD).key for name in PEOPLE
+        }
+
+    def again(self, body: Body, signer: str = "alice", under: str = "alice", proofs: tuple[Any, ...] = ()) -> bytes:
+        """Return a body with its hashcash and a signature of `signer` in the name of `under`."""
+        body = find_work(body, self._difficulty)
+        address = Address(self._keys[under].address)
+        signature = self._keys[signer].sign(sign_digest(encode(body)))
+        return assemble(body, (Witness(address, b"", signature),), proofs or self.good.transaction.proofs)
+
+    def body(self, **changes: Any) -> Body:
+        return replace(self.good.body, **changes)
+
+    def script(self, **changes: Any) -> bytes:
+        return self.again(self.body(payload=replace(self.payload, **changes)))
+
+    def proven(self, **changes: Any) -> bytes:
+        """Return the good body beside changed proofs."""
+        (proof,) = self.good.transaction.proofs
+        return self.again(self.good.body, proofs=(replace(proof, **changes),))
+
+
+def flipped(raw: bytes, place: int) -> bytes:
+    """Return bytes with one bit changed: in the low byte of a scalar it is a scalar as before, and another one."""
+    return raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :]
+
+
+def test_raw_wrong_calls_are_refused_by_every_node(village: Village, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command line of good will never sends: each node refuses it by name, and the money stays where it is."""
+    seller, buyer = village.addresses["bob"], village.addresses["alice"]
+    deadline = village.height() + 60
+    data = f"{seller} + {buyer} + {deadline}u64"
+    memo = village.deploy("alice", "memo", ESCROW, "--amount", "6nxs", "--data", data)
+    release = call_file(ESCROW, 0, [memo], hidden(village, "bob", "input.0"), not_after=deadline)
+    forge = Forge(village, made_raw(village, "alice", release, monkeypatch))
+    assert isinstance(forge.payload, Script)
+    payload, (proof,) = forge.payload, forge.good.transaction.proofs
+    assert isinstance(proof, TransferProof)
+    first, *rest = payload.outputs
+    programs = [assemble_program((CONTRACTS / name).read_text("utf-8"), {}) for name in ESCROW]
+    plain = Transfer(payload.inputs, payload.outputs)
+    with Client(village.net.members[0].url) as client:
+        listed = client.ask(GetOutputs(address=village.addresses["carol"], kind="coin")).outputs[:1]
+    hers = tuple(OutPoint(TxId(bytes.fromhex(one.txid)), one.index) for one in listed)
+    wrong = {
+        "to the buyer": (forge.script(outputs=(replace(first, owner=Address(bytes(32))), *rest)), Reason.SCRIPT_FAILED),
+        "after the deadline": (forge.again(forge.body(expiry=Height(deadline + 1))), Reason.SCRIPT_FAILED),
+        "refund before it": (
+            forge.script(program=programs[1], call=prove_call(programs, 1)), Reason.SCRIPT_FAILED
+        ),
+        "without the buyer": (
+            forge.again(
+                forge.body(payload=replace(payload, inputs=(payload.inputs[0], *hers), signers=())), "carol", "carol"
+            ),
+            Reason.SCRIPT_FAILED,
+        ),
+        "another program": (forge.script(program=payload.program + b"\x37\x02"), Reason.WRONG_SCRIPT),
+        "another place": (forge.script(call=prove_call(programs, 1)), Reason.WRONG_SCRIPT),
+        "no program": (
+            forge.again(forge.body(payload=plain), proofs=(replace(proof, program=b""),)),
+            Reason.OUTPUT_TYPE_NOT_ALLOWED,
+        ),
+        "another's signature": (forge.again(forge.good.body, signer="carol"), Reason.BAD_SIGNATURE),
+        "another signer": (forge.again(forge.good.body, "carol", "carol"), Reason.MISSING_SIGNATURE),
+        "more money": (forge.proven(excesses=(flipped(proof.excesses[0], 32),)), Reason.BAD_EXCESS),
+        "a hole": (forge.proven(ranges=flipped(proof.ranges, 128)), Reason.BAD_RANGE_PROOF),
+        "a lower fee": (forge.again(forge.body(fee=Amount(forge.good.body.fee - 1))), Reason.FEE_TOO_LOW),
+        "inputs the other way round": (forge.script(inputs=payload.inputs[::-1]), Reason.SCRIPT_FAILED),
+    }  # fmt: skip
+    said = {name: refusals(village, raw) for name, (raw, _) in wrong.items()}
+    assert said == {name: {reason} for name, (_, reason) in wrong.items()}
+
+    with Client(village.net.members[2].url) as client:  # nothing of it was taken, and the good one is
+        receipt = client.submit_one(forge.good.raw, wait="committed", timeout=30.0).receipt
+    assert receipt is not None
+    assert receipt.reason == ""
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(member.url)) for member in village.net.members]
+        village.net.wait_until(
+            lambda: all(int(one.ask(GetStatus()).height) >= int(receipt.height) for one in clients), "the block"
+        )
+    assert refusals(village, forge.again(forge.body(expiry=Height(forge.good.body.expiry - 1)))) == {
+        Reason.OUTPUT_NOT_FOUND
+    }
 
 
 def test_vesting(village: Village) -> None:
