@@ -18,7 +18,7 @@ from apps.anonymous.records import ACCOUNT, IMAGE
 from crypto.errors import Reason, Refused
 from state.changes import Changes
 from state.records import UTXO, outpoint_of
-from state.transaction import AccountPayment, Anonymous, Call, Decoded, OutPoint, Payload, RingPayment
+from state.transaction import AccountPayment, Anonymous, Call, Decoded, OutPoint, Payload, RingPayment, Spend
 from state.types import Address, Height, TxId, WtxId
 
 REPLACEMENT_PERCENT: Final = 110
@@ -50,13 +50,13 @@ Spent = OutPoint | bytes
 
 def spent_by(payload: Payload) -> tuple[Spent, ...]:
     """Return what a payload takes by itself; what a call takes, only the state can tell."""
+    if isinstance(payload, Spend):
+        return payload.inputs
     if isinstance(payload, Call):
         return ()
     if isinstance(payload, AccountPayment):
         return tuple(ACCOUNT + account for account in payload.accounts)
-    if isinstance(payload, RingPayment):
-        return tuple(IMAGE + ring.image for ring in payload.rings)
-    return payload.inputs
+    return tuple(IMAGE + ring.image for ring in payload.rings)
 
 
 def gone_reason(payload: Payload) -> Reason:
@@ -115,9 +115,9 @@ class Entry(NamedTuple):
     def sender(self) -> Address:
         """Whom the per-sender limit counts: the account of a call, else the first signer; ANONYMOUS is one sender."""
         payload = self.decoded.body.payload
-        if isinstance(payload, Anonymous):
-            return ANONYMOUS
-        return payload.sender if isinstance(payload, Call) else self.decoded.transaction.witnesses[0].signer
+        if isinstance(payload, Call):
+            return payload.sender
+        return ANONYMOUS if isinstance(payload, Anonymous) else self.decoded.transaction.witnesses[0].signer
 
 
 def _closes(entry: Entry) -> bool:
@@ -244,7 +244,8 @@ class Mempool:
         self.check_new(entry.wtxid)
         if entry.decoded.body.expiry <= self._height:
             raise Refused(Reason.EXPIRED, f"expired at height {entry.decoded.body.expiry}, now {self._height}")
-        replaced, outbid = self._conflicts(entry, next_nonce), list[Entry]()
+        outbid: list[Entry] = []
+        replaced = self._conflicts(entry, next_nonce)
         if replaced:
             self._check_replacement(entry, replaced)
         elif self._sender_counts.get(entry.sender, 0) >= self._limits.per_sender:
@@ -347,7 +348,8 @@ class Mempool:
         self._txids[entry.decoded.txid] = wtxid
         self._expiries.setdefault(entry.decoded.body.expiry, {})[wtxid] = None
         self._bytes += len(entry.decoded.raw)
-        self._sender_counts[entry.sender] = self._sender_counts.get(entry.sender, 0) + 1
+        sender = entry.sender
+        self._sender_counts[sender] = self._sender_counts.get(sender, 0) + 1
         payload = entry.decoded.body.payload
         for spent in entry.spends:
             self._spent[spent] = wtxid
@@ -380,11 +382,12 @@ class Mempool:
             if not waiting:
                 del self._expiries[entry.decoded.body.expiry]
         self._bytes -= len(entry.decoded.raw)
-        left = self._sender_counts[entry.sender] - 1
+        sender = entry.sender
+        left = self._sender_counts[sender] - 1
         if left:
-            self._sender_counts[entry.sender] = left
+            self._sender_counts[sender] = left
         else:
-            del self._sender_counts[entry.sender]
+            del self._sender_counts[sender]
         payload = entry.decoded.body.payload
         for spent in entry.spends:
             del self._spent[spent]
