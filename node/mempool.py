@@ -120,11 +120,6 @@ class Entry(NamedTuple):
         return ANONYMOUS if isinstance(payload, Anonymous) else self.decoded.transaction.witnesses[0].signer
 
 
-def _closes(entry: Entry) -> bool:
-    """Tell whether a call closes an anonymous account: what others may want to hide among."""
-    return any(isinstance(one, bytes) for one in entry.withdrawn)
-
-
 class Removed(NamedTuple):
     """An entry that left without being in a block, and why."""
 
@@ -270,7 +265,8 @@ class Mempool:
                 raise Refused(Reason.NONCE_TOO_LOW, f"nonce {payload.nonce} was used, the next is {expected}")
             if payload.nonce >= expected + NONCE_WINDOW:
                 raise Refused(Reason.NONCE_TOO_HIGH, f"nonce {payload.nonce} is far ahead of the next, {expected}")
-            if _closes(entry) and payload.nonce > self.pending_nonce(payload.sender, next_nonce):
+            closes = any(isinstance(one, bytes) for one in entry.withdrawn)
+            if closes and payload.nonce > self.pending_nonce(payload.sender, next_nonce):
                 # Behind a gap it would wait for nothing, and keep everybody from hiding among the account meanwhile.
                 raise Refused(
                     Reason.NONCE_TOO_HIGH, "a call that closes an anonymous account waits for no other before it"
