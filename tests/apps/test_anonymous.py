@@ -451,3 +451,21 @@ def test_any_sequence_of_openings_payments_and_closings_keeps_the_books(seed: in
     while crowd.world.undo:  # and back to the beginning
         crowd.world.take(crowd.world.undo.pop())
     assert not [key for key in crowd.world.records if key.startswith(b"anonymous/")]
+
+
+def test_a_payment_comes_twice_only_for_who_opens_its_nine_accounts_again(crowd: Crowd) -> None:
+    world, keys = crowd.world, [one.kept.account[:64] for one in crowd.all()]
+    payment = crowd.pay("m3", 2 * FEE, receiver=crowd.key("zoe"))
+    world.one(payment)
+    assert world.refuses(payment) is Reason.ACCOUNT_NOT_FOUND
+    held_by = dict.fromkeys(crowd.names, BALANCE) | {"m3": BALANCE - 3 * FEE, "zoe": 2 * FEE}
+    outputs = {name: crowd.of(name)[0] for name in held_by}
+    for key in keys:
+        world.does("bob", Open(Amount(BALANCE), key))
+    assert world.refuses(payment) is Reason.ACCOUNT_EXISTS
+    for name, found in outputs.items():
+        world.does("alice", crowd.closing(name, found, held_by[name], sender="alice"))
+    before = ledger.balance(world.records, address("alice"), NATIVE)
+    world.one(payment)
+    assert held(world.records) == 9 * BALANCE - FEE and supply_differences(world.records) == {}
+    assert ledger.balance(world.records, address("alice"), NATIVE) == before  # who had it lost nothing: bob paid
