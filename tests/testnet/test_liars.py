@@ -35,8 +35,11 @@ def test_other_words_are_refused(text: str) -> None:
 
 
 def test_the_process_says_how_it_is_used(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert main([str(tmp_path)]) == 2
-    told = capsys.readouterr().err
+    for arguments, code in (([str(tmp_path)], 2), (["--help"], 0)):
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        assert left.value.code == code
+    told = capsys.readouterr().out
     assert all(name in told for name in BEHAVIOURS)
 
 
