@@ -3,14 +3,14 @@
 from typing import NamedTuple
 
 from apps.anonymous.accounts import AccountMove, apply_account_payment, check_account_payment, payment_claim
-from apps.anonymous.ring import RingMove, apply_ring_payment, check_ring_payment
+from apps.anonymous.ring import RingMove, apply_ring_payment, check_ring_payment, ring_claim
 from apps.hidden import check_ranges
 from apps.script import check_spend
 from apps.transfer import Spending, apply_spend, successions
 from apps.validity import View
-from crypto.confidential import default_proofs
 from crypto.hashing import Label, digest
 from crypto.quisquis import default_quisquis
+from crypto.ringpay import default_ring_payments
 from state.changes import Overlay
 from state.receipt import Event, Succession
 from state.transaction import (
@@ -19,10 +19,8 @@ from state.transaction import (
     Anonymous,
     Decoded,
     RingPayment,
-    RingProof,
     Spend,
     made_by,
-    sign_digest,
 )
 from state.types import Address, Height
 
@@ -63,8 +61,12 @@ def check_alone(decoded: Decoded) -> None:
     """Verify what the bytes of a transaction whose form was checked show by themselves: as much of its proofs as is
     about nothing in the state.
 
+    Nobody but the payer makes other bytes that pass, of the same body: a proof that is left out here is bound to those
+    that are not.
+
     Raises:
-        Refused: MISSING_PROOF, MALFORMED, BAD_POINT, BAD_SCALAR, BAD_RANGE_PROOF, BAD_MOVEMENT, BAD_SHUFFLE.
+        Refused: MISSING_PROOF, MALFORMED, BAD_POINT, BAD_SCALAR, BAD_RANGE_PROOF, BAD_EXCESS, BAD_MOVEMENT,
+            BAD_SHUFFLE, UNBALANCED.
     """
     payload = decoded.body.payload
     seed = digest(Label.BATCH_WEIGHTS, decoded.wtxid)
@@ -72,10 +74,7 @@ def check_alone(decoded: Decoded) -> None:
         nobody = (payload.receiver * 2,) * SET_SIZE
         default_quisquis().verify_alone(payment_claim(payload, decoded, nobody), seed)
     elif isinstance(payload, RingPayment):
-        made = tuple(coin.commitment for coin in payload.made)
-        for proof in decoded.transaction.proofs:
-            if isinstance(proof, RingProof) and made:
-                default_proofs().verify_ranges(sign_digest(decoded.transaction.body), made, proof.ranges, seed)
+        default_ring_payments().verify_alone(ring_claim(payload, decoded, [()] * len(payload.rings)), seed)
     else:
         check_ranges(decoded)
 

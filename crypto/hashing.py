@@ -62,6 +62,7 @@ class Label(Enum):
     VIEW_KEY = b"nexus/view-key/1"  # a wallet's viewing seed, direction -> secret of a view key
     ANONYMOUS_KEY = b"nexus/anonymous-key/1"  # a wallet's viewing seed, what for -> secrets for anonymous accounts
     RING_KEY = b"nexus/ring-key/1"  # a wallet's viewing seed, what for -> secrets for ring coins
+    RING_AMOUNTS = b"nexus/ring-amounts/1"  # what is signed, ring signatures -> what the proofs of amounts begin with
     RING_SET = b"nexus/ring-set/1"  # keys of waiting ring coins -> in which order they are cut into rings
     TEXT_CHECKSUM = b"nexus/text-checksum/1"  # prefix and content of a view key or an invoice -> its checksum
     WALLET_INDEX = b"nexus/wallet-index/1"  # incoming view key -> key that seals the wallet's index

@@ -7,8 +7,9 @@
 For each coin that is spent, a CLSAG (`crypto.ring`) over its ring shows that the payer holds the secret of one member,
 that I is its image and that a new commitment C' holds its amount. The C', the commitments of the coins made and what
 leaves in clear balance as those of a transfer with hidden amounts do, with the same proofs (`crypto.confidential`).
-All transcripts begin with the same context of 32 bytes, the hash of all that the payment says; that of a signature goes
-on with the place of its ring.
+The transcripts of the signatures begin with a context of 32 bytes, the hash of all that the payment says, and the place
+of the ring. Those of sums and ranges begin with a hash of this context and of the signatures: so a payment's proofs are
+one, and who replaces a signature fails at the sums, which are cheap and need no member of a ring.
 
 Sums and range proofs of many payments are verified as one. Signatures are not: each of their challenges waits for the
 one before. All is classical: a quantum computer finds every s and reads out of old signatures who spent.
@@ -23,6 +24,7 @@ from crypto.batch import Fault
 from crypto.confidential import Balance, Claim, ConfidentialProofs, Opening, proofs_with
 from crypto.errors import Reason, Refused
 from crypto.group import available, load
+from crypto.hashing import Label, digest
 from crypto.pedersen import pedersen
 from crypto.ring import Ring, RingClaim, Spend, key_image, public_key, signature_size
 from crypto.ristretto import Group, decode_nonzero
@@ -72,12 +74,17 @@ class RingPaymentClaim(NamedTuple):
     Attributes:
         rings: of the coins that are spent, in order.
         signatures: one for each.
-        amounts: the sums and the new coins. What it spends are the new commitments of the rings.
+        amounts: the sums and the new coins, in the payment's context. What it spends are the rings' new commitments.
     """
 
     rings: tuple[Ring, ...]
     signatures: tuple[bytes, ...]
     amounts: Claim
+
+    @property
+    def bound(self) -> Claim:
+        """The sums and the new coins, as they are proven: after the signatures."""
+        return self.amounts._replace(context=_after(self.amounts.context, self.signatures))
 
 
 # ---- keys
@@ -174,12 +181,6 @@ class RingPayments:
             [(one.asset, one.ring.commitment) for one in spent],
             [(one.asset, self.commit(one.opening)) for one in made], public.items(),
         )
-        excesses = []
-        for balance in balances:
-            comes = sum(one.blinding for one in spent if one.asset == balance.asset)
-            goes = sum(one.opening.blinding for one in made if one.asset == balance.asset)
-            excesses.append(self._proofs.prove_excess(context, balance, comes - goes, entropy))
-        ranges = self._proofs.prove_ranges(context, [one.opening for one in made], entropy)
         signatures = tuple(
             ring.sign(
                 self._group, _transcript(context, number), one.ring,
@@ -187,6 +188,13 @@ class RingPayments:
             )
             for number, one in enumerate(spent)
         )
+        after = _after(context, signatures)
+        excesses = []
+        for balance in balances:
+            comes = sum(one.blinding for one in spent if one.asset == balance.asset)
+            goes = sum(one.opening.blinding for one in made if one.asset == balance.asset)
+            excesses.append(self._proofs.prove_excess(after, balance, comes - goes, entropy))
+        ranges = self._proofs.prove_ranges(after, [one.opening for one in made], entropy)
         return RingPaymentProof(signatures, ranges, tuple(excesses))
 
     # ---- everybody's side
@@ -209,8 +217,22 @@ class RingPayments:
                 BAD_RING_SIGNATURE.
         """
         self.check_form(claim)
-        self._proofs.verify(claim.amounts, entropy)
+        self.verify_alone(claim, entropy)
         self._verify_signatures(claim)
+
+    def verify_alone(self, claim: RingPaymentClaim, entropy: bytes) -> None:
+        """Verify what needs no member of a ring: the sums, the new coins, and that the payer made these signatures.
+
+        Whether they hold, this does not say.
+
+        Args:
+            claim: its rings may be without members.
+            entropy: as in `faults`.
+
+        Raises:
+            Refused: as `verify`, but for BAD_RING_SIGNATURE.
+        """
+        self._proofs.verify(claim.bound, entropy)
 
     def faults(self, claims: Sequence[RingPaymentClaim], entropy: bytes) -> tuple[Fault, ...]:
         """Return which of the claims do not hold, and why: sums and ranges of all as one, then ring by ring.
@@ -228,7 +250,7 @@ class RingPayments:
                 found[place] = refused
             else:
                 counted.append(place)
-        for fault in self._proofs.faults([claims[place].amounts for place in counted], entropy):
+        for fault in self._proofs.faults([claims[place].bound for place in counted], entropy):
             found[counted[fault.place]] = fault.refused
         left = [place for place in counted if place not in found]
         for fault in self.signature_faults([claims[place] for place in left]):
@@ -270,6 +292,11 @@ def check_signatures_form(sizes: Sequence[int], signatures: Sequence[bytes]) -> 
     for size, signature in zip(sizes, signatures, strict=True):
         if len(signature) != signature_size(size):
             raise Refused(Reason.MALFORMED, f"a signature over {size} members has {signature_size(size)} bytes")
+
+
+def _after(context: bytes, signatures: Iterable[bytes]) -> bytes:
+    """Return the context of what is proven after the signatures."""
+    return digest(Label.RING_AMOUNTS, context + b"".join(signatures))
 
 
 def _transcript(context: bytes, number: int) -> Transcript:

@@ -25,14 +25,15 @@ from apps.anonymous.records import (
 from apps.anonymous.ring import RING_AGE, check_ring_payment
 from apps.execution import InvalidTransaction
 from apps.genesis import carried_records, init_genesis
+from apps.moves import check_alone
 from apps.prooftask import proofs_hold
 from apps.registry import answer_query
 from apps.supply import supply_differences
 from apps.token.messages import Issue
 from apps.validity import view_after
-from crypto.confidential import Balance, Opening, default_proofs
+from crypto.confidential import Balance, Claim, Opening, default_proofs
 from crypto.errors import Reason, Refused
-from crypto.ringpay import RingSpend, default_ring_payments
+from crypto.ringpay import RingPaymentClaim, RingSpend, default_ring_payments
 from crypto.ristretto import IDENTITY, ORDER, encode_scalar
 from state import ledger
 from state.changes import Overlay
@@ -284,17 +285,14 @@ def test_forged_rings(vault: RingVault) -> None:
     other = vault.pay([(1, members)], [vault.new(9 * FEE + 1000)])
     proof, theirs = shown(good), shown(other)
     stolen = replace(proof, signatures=theirs.signatures)
-    assert world.refuses(with_proofs(good, stolen)) is Reason.BAD_RING_SIGNATURE
+    assert world.refuses(with_proofs(good, stolen)) is Reason.BAD_EXCESS  # which is bound to the signatures
     assert world.refuses(with_proofs(good, theirs)) is Reason.BAD_EXCESS
     relabelled = rebuilt(good, image=said(other).rings[0].image)
     assert world.refuses(relabelled) is Reason.BAD_EXCESS  # the context is another
-    for at, bad, reason in (
-        (0, NOT_A_POINT, Reason.BAD_POINT), (0, IDENTITY, Reason.BAD_POINT), (32, NOT_A_POINT, Reason.BAD_SCALAR),
-        (64, encode_scalar(5), Reason.BAD_RING_SIGNATURE),
-    ):  # fmt: skip
+    for at, bad in ((0, NOT_A_POINT), (0, IDENTITY), (32, NOT_A_POINT), (64, encode_scalar(5))):
         [signature] = proof.signatures
         changed = replace(proof, signatures=(signature[:at] + bad + signature[at + 32 :],))
-        assert world.refuses(with_proofs(good, changed)) is reason
+        assert world.refuses(with_proofs(good, changed)) is Reason.BAD_EXCESS
     # the payer knows the amount, but not the secret
     stated, spend = vault.ring(2, members)
     thief = replace(stated, image=default_ring_payments().image(77))
@@ -329,13 +327,18 @@ def test_a_new_amount_below_zero(vault: RingVault) -> None:
     plain = world.sign(RingPayment((stated,), (coin,), (clear("bob", 11 * FEE),)), [])
     vault.known[coin.key] = vault.known[vault.new(0).key]  # its range proof is of another commitment
     proof = vault.proof(plain.body, [spend])
-    balance = excess_of(spend, coin, below, plain)
+    balance = excess_of(spend, coin, below, payments_context(plain, proof))
     assert world.refuses(with_proofs(plain, replace(proof, excesses=(balance,)))) is Reason.BAD_RANGE_PROOF
 
 
-def excess_of(spend: RingSpend, coin: RingCoin, opening: Opening, plain: Decoded) -> bytes:
+def payments_context(plain: Decoded, proof: RingProof) -> bytes:
+    """Return what the proofs of a payment's amounts begin with."""
+    amounts = Claim(sign_digest(plain.transaction.body), (), b"", (), ())
+    return RingPaymentClaim((), proof.signatures, amounts).bound.context
+
+
+def excess_of(spend: RingSpend, coin: RingCoin, opening: Opening, context: bytes) -> bytes:
     balance = Balance(b"", (spend.ring.commitment,), (coin.commitment,), 12 * FEE)
-    context = sign_digest(plain.transaction.body)
     return default_proofs().prove_excess(context, balance, spend.blinding - opening.blinding, bytes(32))
 
 
@@ -383,7 +386,7 @@ def test_proofs_of_a_block_and_which_is_wrong(vault: RingVault) -> None:
     bad = with_proofs(payments[1], replace(proof, signatures=(signature[:-32] + bytes(32),)))
     with pytest.raises(InvalidTransaction) as caught:
         world.execute(payments[0], bad, payments[2])
-    assert caught.value.index == 1 and caught.value.reason is Reason.BAD_RING_SIGNATURE
+    assert caught.value.index == 1 and caught.value.reason is Reason.BAD_EXCESS
 
 
 # ---- keys, minting, turnstile
@@ -539,7 +542,24 @@ def test_admission_hands_the_proofs_on(vault: RingVault) -> None:
     assert proofs_hold([admitted.proofs]) == ()
     bad = admitted.proofs._replace(ring=admitted.proofs.ring._replace(signatures=(bytes(416),)))
     [fault] = proofs_hold([admitted.proofs, bad])
-    assert fault.place == 1 and fault.refused.reason is Reason.BAD_POINT
+    assert fault.place == 1 and fault.refused.reason is Reason.BAD_EXCESS
+
+
+def test_what_the_bytes_alone_show(vault: RingVault) -> None:
+    """Whoever gossips a payment knows no member of its rings, but nobody except the payer gets other bytes past him."""
+    members = vault.fill()
+    good = vault.pay([(0, members)], [vault.new(9 * FEE)])
+    check_alone(good)
+    proof = shown(good)
+    for spoilt, reason in (
+        (replace(proof, signatures=(proof.signatures[0][:-32] + bytes(32),)), Reason.BAD_EXCESS),
+        (replace(proof, excesses=(proof.excesses[0][:-32] + bytes(32),)), Reason.BAD_EXCESS),
+        (replace(proof, ranges=proof.ranges[:-32] + bytes(32)), Reason.BAD_RANGE_PROOF),
+    ):
+        with pytest.raises(Refused) as caught:
+            check_alone(with_proofs(good, spoilt))
+        assert caught.value.reason is reason
+        assert vault.world.refuses(with_proofs(good, spoilt)) is reason
 
 
 # ---- queries, carrying over, and long runs

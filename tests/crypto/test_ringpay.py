@@ -197,18 +197,18 @@ CHANGES: dict[str, tuple[Change, Reason]] = {
         _ring(keys=sample(available()[0]).rings[1].keys, commitments=sample(available()[0]).rings[1].commitments),
         Reason.BAD_RING_SIGNATURE,
     ),
-    "rings in another order": (_swapped, Reason.BAD_RING_SIGNATURE),
+    "rings in another order": (_swapped, Reason.BAD_EXCESS),
     "signatures swapped": (
-        lambda claim: claim._replace(signatures=claim.signatures[::-1]), Reason.BAD_RING_SIGNATURE,
+        lambda claim: claim._replace(signatures=claim.signatures[::-1]), Reason.BAD_EXCESS,
     ),
     "signature missing": (lambda claim: claim._replace(signatures=claim.signatures[:2]), Reason.MISSING_PROOF),
     "signature too many": (lambda claim: claim._replace(signatures=claim.signatures * 2), Reason.SURPLUS_PROOF),
     "signature short": (_signature(lambda raw: raw[:-32]), Reason.MALFORMED),
     "signature empty": (_signature(lambda raw: b""), Reason.MALFORMED),
-    "signature no point": (_signature(lambda raw: b"\xff" * 32 + raw[32:]), Reason.BAD_POINT),
-    "signature identity": (_signature(lambda raw: IDENTITY + raw[32:]), Reason.BAD_POINT),
-    "signature no scalar": (_signature(lambda raw: raw[:-32] + b"\xff" * 32), Reason.BAD_SCALAR),
-    "signature changed": (_signature(lambda raw: raw[:-32] + bytes(32)), Reason.BAD_RING_SIGNATURE),
+    "signature no point": (_signature(lambda raw: b"\xff" * 32 + raw[32:]), Reason.BAD_EXCESS),
+    "signature identity": (_signature(lambda raw: IDENTITY + raw[32:]), Reason.BAD_EXCESS),
+    "signature no scalar": (_signature(lambda raw: raw[:-32] + b"\xff" * 32), Reason.BAD_EXCESS),
+    "signature changed": (_signature(lambda raw: raw[:-32] + bytes(32)), Reason.BAD_EXCESS),
     "context": (_amounts(context=bytes(32)), Reason.BAD_EXCESS),
     "public": (_balance(0, public=6), Reason.BAD_EXCESS),
     "asset": (_balance(1, asset=b"\x0b" * 32), Reason.BAD_EXCESS),
@@ -229,9 +229,26 @@ def test_changes_are_refused_by_name(payments: RingPayments, name: str) -> None:
     assert reason_of(payments, change(sample(available()[0]))) is reason
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("signature no point", Reason.BAD_POINT), ("signature identity", Reason.BAD_POINT),
+        ("signature no scalar", Reason.BAD_SCALAR), ("signature changed", Reason.BAD_RING_SIGNATURE),
+        ("signatures swapped", Reason.BAD_RING_SIGNATURE),
+    ],
+)
+def test_signatures_by_themselves(payments: RingPayments, name: str, reason: Reason) -> None:
+    """What a payer meets who proves the amounts for signatures that do not hold."""
+    good = sample(available()[0])
+    claim = CHANGES[name][0](good)
+    assert claim.bound.context != good.bound.context
+    [fault] = payments.signature_faults([claim])
+    assert fault.refused.reason is reason
+
+
 def test_batch_finds_every_fault_and_its_name(payments: RingPayments) -> None:
     good = sample(available()[0])
-    bad = {0: "signature short", 2: "public", 3: "signature changed", 4: "made in another order"}
+    bad = {0: "signature short", 2: "public", 3: "image of another", 4: "made in another order"}
     bad[6] = "signature missing"
     claims = [CHANGES[bad[place]][0](good) if place in bad else good for place in range(8)]
     faults = payments.faults(claims, ENTROPY)
