@@ -8,6 +8,8 @@ from itertools import count
 from random import Random
 from typing import Final
 
+from crypto.schemes import address_of
+from state.types import Address, Height
 from testnet.sim.agenda import MS, SECOND, Agenda
 from testnet.sim.disk import Trouble
 from testnet.sim.machine import Machine
@@ -131,6 +133,8 @@ class Injector:
         self._numbers = count()
         self._present: dict[int, tuple[Fault, Callable[[], None]]] = {}
         self._active = True
+        self._forgetful: tuple[Height, frozenset[Address]] = (Height(0), frozenset())
+        """The height in progress less one, and who lost the log of it."""
 
     def begin(self) -> None:
         """Carry out the plan from now on."""
@@ -187,9 +191,9 @@ class Injector:
                 self.injected[fault.kind] += 1
                 for machine in self._machines:
                     machine.fail_power()
-            case Kind.WIPE if self._level():
+            case Kind.WIPE if self._level() and self._may_forget(victim):
                 victim.wipe()
-            case Kind.ROLLBACK if self._level():
+            case Kind.ROLLBACK if self._level() and self._may_forget(victim):
                 victim.disk.disarm()
                 victim.roll_back(1 + fault.size % MOST_UNDONE, discard=fault.size % 2 == 0)
             case Kind.CLOCK:
@@ -212,6 +216,22 @@ class Injector:
         """All machines run and have the same last block: what one of them deletes is elsewhere."""
         living = [machine for machine in self._machines if machine.alive]
         return len(living) == len(self._machines) and len({machine.chain.tip.block_id for machine in living}) == 1
+
+    def _may_forget(self, victim: Machine) -> bool:
+        """Those who remember all that they signed at the height in progress stay a quorum without the victim.
+
+        Else a lock may name a block, or a quorum may need a vote, that nobody has any more: nothing is signed twice,
+        but the chain stops until an operator decides (docs/standby.md).
+        """
+        tip = victim.chain.tip
+        if self._forgetful[0] != tip.height:
+            self._forgetful = (tip.height, frozenset())
+        forgetful = self._forgetful[1] | {Address(address_of(victim.seat.signer.public_key))}
+        left = sum(one.power for one in tip.validators.validators if one.address not in forgetful)
+        if not tip.validators.is_quorum(left):
+            return False
+        self._forgetful = (tip.height, forgetful)
+        return True
 
     def _change_weather(self, fault: Fault) -> Callable[[], None]:
         weather = self._network.weather
