@@ -36,6 +36,8 @@ TIMEOUT: Final = 30.0
 """Seconds that who asks waits for the answer."""
 PATIENCE: Final = 25.0
 """Seconds in which the node must have read an order and carried it out; a question to the DHT takes up to 20."""
+UNREADY: Final = ".new"
+"""Ending of the socket's name before it listens; no longer than `.sock`, as the names of sockets have to be short."""
 SHOWN: Final = 200
 """Addresses of the book that a report shows."""
 
@@ -166,15 +168,18 @@ async def serve_admin(
     """
     path.unlink(missing_ok=True)
     listening = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    unready = path.with_suffix(UNREADY)
+    unready.unlink(missing_ok=True)
     with listening:
         try:
-            await listening.bind(str(path))
+            await listening.bind(str(unready))
         except OSError as error:  # "AF_UNIX path too long": everything else works without it
             _log.warning("nexus peers will not reach this node", path=str(path), detail=str(error))
             task_status.started()
             return
-        os.chmod(path, 0o600)
+        os.chmod(unready, 0o600)
         listening.listen(8)
+        unready.rename(path)  # who sees the socket is answered
         task_status.started()
         try:
             async with trio.open_nursery() as nursery:
@@ -277,7 +282,7 @@ def ask_admin(path: Path, order: Order, kind: type[Answer]) -> Answer:
         kind: of the answer.
 
     Raises:
-        Refused: UNREACHABLE if no node runs there; its own reason; MALFORMED.
+        Refused: UNREACHABLE if no node runs there; TIMED_OUT if it does not answer; its own reason; MALFORMED.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         line.settimeout(TIMEOUT)
@@ -287,6 +292,8 @@ def ask_admin(path: Path, order: Order, kind: type[Answer]) -> Answer:
             raw = b""
             while not raw.endswith(b"\n") and (part := line.recv(1 << 16)):
                 raw += part
+        except TimeoutError:
+            raise Refused(Reason.TIMED_OUT, f"the node does not answer within {TIMEOUT:.0f} s") from None
         except OSError:
             raise Refused(Reason.UNREACHABLE, f"no node runs in {path.parent.parent}: nexus start") from None
     try:

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -85,6 +86,30 @@ async def test_the_operator_lists_adds_bans_and_allows(tmp_path: Path) -> None:
     with pytest.raises(Refused) as refused:
         ask_peers(home.admin, ListPeers())
     assert refused.value.reason is Reason.UNREACHABLE
+
+
+async def test_who_sees_the_operators_socket_is_answered(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, size=1)
+    home = lab.home(0)
+
+    def ask_at_once() -> PeersReport:
+        while not home.admin.exists():
+            time.sleep(0)
+        return ask_peers(home.admin, ListPeers())
+
+    reports: list[PeersReport] = []
+
+    async def operator() -> None:
+        reports.append(await trio.to_thread.run_sync(ask_at_once))
+        asked.set()
+
+    asked = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(operator)
+        async with lab.node(0) as one:
+            await asked.wait()
+            assert [report.own for report in reports] == [OwnPlace(f"[::1]:{one.network.port}", "listening")]
+    assert sorted(path.name for path in home.data.iterdir() if path.name.startswith("admin")) == []
 
 
 async def test_book_and_bans_survive_a_restart_of_the_node(tmp_path: Path) -> None:

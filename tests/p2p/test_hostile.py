@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from crypto.errors import Reason, Refused
 from crypto.keys import SecretKey
@@ -19,6 +20,7 @@ from p2p.stoq.auth import EXPORTER_LABEL, auth_digest, introduce
 from p2p.stoq.channel import CREDIT, framed
 from p2p.stoq.control import STOQ_VERSION, ControlMessage, Credit, Hello, Proof
 from state.encoding import MAX_FRAME, encode
+from testnet.attacks import stranger as attacker
 from testnet.attacks.stranger import Stranger, stranger
 from tests.p2p.nodes import CHAIN, next_event, node_id, node_key, settings, two_nodes, until
 
@@ -157,10 +159,19 @@ def replace_record(hello: Hello, **changes: object) -> Hello:
     return Hello(**(fields | changes))
 
 
-async def test_a_silent_stranger_is_put_out(cores: Cores) -> None:
-    timing = replace(settings().timing, handshake=0.3)
+async def test_a_silent_stranger_is_put_out(
+    cores: Cores, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the end of TLS nobody can be told a reason: however long it takes, the time is up only after it."""
+    mock_clock.rate = 1.0
+    monkeypatch.setattr(attacker, "IDLE", 600.0)
+    timing = replace(settings().timing, handshake=60.0, idle=600.0)
     async with open_network(settings(cores[1], timing=timing), node_key(1), CHAIN) as b:
         async with stranger(b, node_key(0), CHAIN, cores[0]) as party:
+            (inbound,) = b._endpoint._pending
+            await inbound.handshaken.wait()
+            assert not party.connection.gone.is_set()
+            mock_clock.jump(timing.handshake)
             assert await ending(party) is Reason.TIMED_OUT
         assert b._endpoint._pending == {}
 
