@@ -81,10 +81,14 @@ async def told(company: Company) -> Lie:
     raise Refused(Reason.TIMED_OUT, "it does not lie")
 
 
-async def accused_in(client: AsyncClient, start: int) -> int:
-    """Return the first height above `start` whose block holds evidence. Raises Refused(TIMED_OUT)."""
+async def accused_in(client: AsyncClient, start: int, patience: float = PATIENCE) -> int:
+    """Return the first height above `start` whose block holds evidence.
+
+    Raises:
+        Refused: TIMED_OUT if there is none within `patience` seconds.
+    """
     height = start + 1
-    with trio.move_on_after(PATIENCE):
+    with trio.move_on_after(patience):
         while True:
             await until_height(client, height)
             if (await client.ask(GetBlock(height=str(height)))).evidence:

@@ -45,6 +45,12 @@ class Town:
         """Start all nodes, and wait until they know each other."""
         self.net.start_all()
         self.net.wait_until(lambda: all(row.state == "running" and row.peers for row in look(self.net)), "the start")
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until every node has the blocks that any has: who is asked next need not be who was told last."""
+        best = max(row.height or 0 for row in look(self.net))
+        self.net.wait_until(lambda: all((row.height or 0) >= best for row in look(self.net)), "the same blocks")
 
     def words(self, home: str, node: int, *words: str) -> list[str]:
         """Return what a person writes after `nexus`."""
@@ -118,6 +124,8 @@ def test_accounts_and_rings_restart_and_recovery(town: Town) -> None:
     town.anonymous("wallets", "ring", "mint", "6nxs", "--to", rings, "--pieces", "2")
     town.anonymous("wallets", "ring", "mint", "9nxs", "--pieces", "9")
 
+    town.settle()
+
     # both pay at once: of thirteen accounts their sets have some in common, and who comes second proves again
     payers = [
         town.begin(home, "anonymous", "send", bob, amount, "--from", name, node=node)
@@ -127,6 +135,7 @@ def test_accounts_and_rings_restart_and_recovery(town: Town) -> None:
     assert [payer.returncode for payer in payers] == [0, 0], ended
     paid = [json.loads(out) for out, _ in ended]
     assert [one["status"] for one in paid] == ["committed"] * 2
+    town.settle()
     assert amounts(town.anonymous("bob", "balance")) == ["7nxs", "1nxs"]
     fee = native_amount(paid[0]["fee"])
     assert amounts(town.anonymous("alice", "balance")) == [format_amount(33 * NXS - fee)]
@@ -153,6 +162,7 @@ def test_accounts_and_rings_restart_and_recovery(town: Town) -> None:
     with refused(Reason.ACCOUNT_NOT_FOUND):
         town.anonymous("bob", "close", "3nxs")
     assert town.anonymous("bob", "close", "7nxs", node=3)["status"] == "committed"
+    town.settle()
     assert [one["kind"] for one in town.anonymous("bob", "history")] == ["received", "received", "closed"]
     assert town.held() == held - 7 * NXS
 
@@ -161,6 +171,7 @@ def test_accounts_and_rings_restart_and_recovery(town: Town) -> None:
     spent = town.anonymous("alice", "ring", "send", town.anonymous("bob", "ring", "address")["address"], "2nxs",
                            "--text", "rent")  # fmt: skip
     assert spent["status"] == "committed"
+    town.settle()
     [entry] = town.anonymous("bob", "ring", "history")["coins"]
     assert (entry["kind"], entry["amount"], entry["text"]) == ("received", "2nxs", "rent")
     with refused(Reason.NOT_AVAILABLE):  # his coin waits for ten others

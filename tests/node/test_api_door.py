@@ -4,6 +4,7 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from trio.testing import MockClock
 
 from crypto.errors import Reason, Refused
 from node.api import app, server
@@ -20,6 +22,28 @@ from node.api.server import bind_socket, serve_application
 from p2p.prefix import prefix_group
 
 JSON_HEAD = b"POST /take HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+
+
+class Door(server._Door):
+    """The one of the server that runs."""
+
+    latest: "Door"
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        Door.latest = self
+
+
+@pytest.fixture(autouse=True)
+def known_door(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_Door", Door)
+
+
+async def holds(count: int) -> None:
+    """Wait until the server has so many connections open."""
+    with trio.fail_after(60):
+        while Door.latest._open.total() != count:
+            await trio.sleep(0.02)
 
 
 @asynccontextmanager
@@ -86,14 +110,13 @@ async def test_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 3)
     async with serving() as port:
         held = [await trio.open_tcp_stream("::1", port) for _ in range(3)]
-        await trio.sleep(0.2)
+        await holds(3)
         with socket.create_connection(("::1", port)) as one_more:
             answer = await trio.to_thread.run_sync(one_more.recv, 1000)
             assert (answer[:12], reason_in(answer)) == (b"HTTP/1.1 503", Reason.TOO_MANY_CONNECTIONS)
         await held.pop().aclose()
-        with trio.fail_after(10):
-            while not (await ask(port)).endswith(b"hello"):
-                await trio.sleep(0.1)
+        await holds(2)
+        assert (await ask(port)).endswith(b"hello")
         for stream in held:
             await stream.aclose()
 
@@ -109,7 +132,7 @@ async def test_one_client_cannot_have_all_connections(monkeypatch: pytest.Monkey
     monkeypatch.setattr(server, "prefix_group", lambda _host, exempt, port: prefix_group(next(places), exempt, port))
     async with serving() as port, AsyncExitStack() as stack:
         held = [await stack.enter_async_context(await trio.open_tcp_stream("::1", port)) for _ in range(4)]
-        await trio.sleep(0.2)
+        await holds(4)
         with pytest.raises(httpx.HTTPStatusError) as caught:
             async with httpx.AsyncClient() as client:
                 (await client.get(f"http://[::1]:{port}/")).raise_for_status()
@@ -119,7 +142,7 @@ async def test_one_client_cannot_have_all_connections(monkeypatch: pytest.Monkey
         assert " 4 connections" in told.json()["error"]["detail"]
         assert (await ask(port)).endswith(b"hello")  # another /64
         await held.pop().aclose()
-        await trio.sleep(0.2)
+        await holds(3)
         assert (await ask(port)).endswith(b"hello")  # a place is free again
 
 
@@ -131,19 +154,23 @@ async def test_the_loopback_is_exempt_since_a_reverse_proxy_is_there(
     async with serving(exempt) as port, AsyncExitStack() as stack:
         for _ in range(2):
             await stack.enter_async_context(await trio.open_tcp_stream("::1", port))
-        await trio.sleep(0.2)
+        await holds(2)
         assert (await ask(port)).endswith(b"hello") == exempt
 
 
-async def test_few_are_told_why_at_one_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_few_are_told_why_at_one_time(monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock) -> None:
+    mock_clock.rate = 1.0
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 0)
     monkeypatch.setattr(server, "MAX_TOLD", 1)
-    monkeypatch.setattr(server, "LINGER", 0.5)
+    monkeypatch.setattr(server, "LINGER", 3600.0)
     async with serving() as port, await trio.open_tcp_stream("::1", port) as first:
         assert reason_in(await first.receive_some(4096)) == Reason.TOO_MANY_CONNECTIONS
         async with await trio.open_tcp_stream("::1", port) as second:
             assert await second.receive_some(4096) == b""
-        await trio.sleep(0.7)  # the first does not go by itself, and is let go
+        mock_clock.jump(server.LINGER)  # the first does not go by itself, and is let go
+        with trio.fail_after(60):
+            while Door.latest._told:
+                await trio.sleep(0.02)
         assert reason_in(await ask(port)) == Reason.TOO_MANY_CONNECTIONS
 
 
@@ -152,7 +179,7 @@ async def test_unfinished_bodies_hold_a_bounded_number_of_bytes(monkeypatch: pyt
     async with serving() as port:
         async with await trio.open_tcp_stream("::1", port) as greedy:
             await greedy.send_all(JSON_HEAD % (1 << 20) + bytes(app.SMALL_BODY + (1 << 18) - 1))
-            with trio.fail_after(10):
+            with trio.fail_after(60):
                 while app._bodies.held < (1 << 18) - 1:
                     await trio.sleep(0.02)
             head = (JSON_HEAD % (1 << 19)).replace(b"Host: x", b"Host: x\r\nConnection: close")
@@ -160,7 +187,7 @@ async def test_unfinished_bodies_hold_a_bounded_number_of_bytes(monkeypatch: pyt
             assert Reason.RATE_LIMITED.value.encode() in answer
             small = (JSON_HEAD % 1000).replace(b"Host: x", b"Host: x\r\nConnection: close")
             assert (await ask(port, small + bytes(1000))).endswith(b"1000")
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while app._bodies.held:
                 await trio.sleep(0.05)
 

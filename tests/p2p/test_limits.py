@@ -73,8 +73,8 @@ def test_tokens_are_for_one_address_one_id_and_a_short_time() -> None:
 
 
 async def test_pending_handshakes_are_bounded(cores: Cores) -> None:
-    limits = Limits(pending=3, retry_above=100)
-    async with open_network(settings(cores[1], limits=limits), node_key(1), CHAIN) as b, trio.open_nursery() as nursery:
+    patient = settings(cores[1], limits=Limits(pending=3, retry_above=100), timing=Timing(handshake=60.0))
+    async with open_network(patient, node_key(1), CHAIN) as b, trio.open_nursery() as nursery:
 
         async def linger() -> None:
             async with stranger(b, SecretKey.generate(), CHAIN, cores[0]):
