@@ -101,8 +101,8 @@ class Lab:
         return call(self.point(node), account, self.wallet_keys[sender], nonce, [pay], fee=fee)
 
 
-async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait for a condition, looking often; it fails loudly."""
+async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait for a condition, looking often; it fails loudly. The bound costs time only where something is wrong."""
     with trio.fail_after(seconds):
         while not condition():
             await trio.sleep(0.02)

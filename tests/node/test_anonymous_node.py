@@ -84,7 +84,7 @@ async def _proven(served: Served, height: int) -> None:
     """A light client proves pages and absences: slots are dense, so that a page is complete."""
     root = GenesisRoot(genesis_hash(served.lab.genesis))
     answers = await light(served, root)
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while (await answers.client.update()).height <= height:
             await trio.sleep(0.02)
 

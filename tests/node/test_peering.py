@@ -159,14 +159,14 @@ async def test_a_persistent_peer_that_has_moved_is_found_by_the_dht_and_dialled_
                 place = peer.network.port
                 assert place != everybody[3]
                 await until(lambda: bool(of(hub)))
-                await until(lambda: of(one) == [(False, place)], 30)
+                await until(lambda: of(one) == [(False, place)])
             monkeypatch.setattr(peering, "LOST_EVERY", 3600.0)
             await until(lambda: not of(one))
             await trio.sleep(1.0)
             lab.ports = {**hub_alone, 3: place}
             lab.home(3).peers.unlink()
             async with lab.node(3, **FEW):
-                await until(lambda: of(one) == [(False, place)], 30)
+                await until(lambda: of(one) == [(False, place)])
 
 
 def book_of(node: object) -> tuple[object, ...]:
@@ -197,12 +197,12 @@ async def test_a_guarded_validator_takes_part_through_its_sentry_and_is_told_to_
         async with lab.node(0) as open_validator:
             lab.ports = {2: sentry.network.port}
             async with lab.node(3, role="full") as full:
-                await until(lambda: len(full.network.peers()) >= 2, 30)
+                await until(lambda: len(full.network.peers()) >= 2)
                 for nonce in range(2):
                     paid = lab.pay(full, 0, nonce, lab.account(1).address, 5)
                     await full.service.submit(paid.raw)
                     await full.service.wait_committed(paid.txid, 30)
-                await until(lambda: guarded.core.chain.height >= 2, 30)
+                await until(lambda: guarded.core.chain.height >= 2)
                 (only,) = guarded.network.peers()
                 assert only.peer_id == sentry.network.peer_id
                 assert guarded.network.peer_id not in {peer.peer_id for peer in full.network.peers()}

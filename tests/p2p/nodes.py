@@ -43,7 +43,7 @@ def address_of(mesh: Mesh) -> PeerAddress:
     return PeerAddress(mesh.peer_id, "::1", mesh.port)
 
 
-async def next_event(events: trio.MemoryReceiveChannel[NetworkEvent], kind: type[Any], seconds: float = 10.0) -> Any:
+async def next_event(events: trio.MemoryReceiveChannel[NetworkEvent], kind: type[Any], seconds: float = 60.0) -> Any:
     """Return the next event of a kind; others before it are dropped."""
     with trio.fail_after(seconds):
         while True:
@@ -66,8 +66,8 @@ async def two_nodes(
         yield a, b
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait for something that is bound to happen."""
+async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait for something that is bound to happen. The bound costs time only where something is wrong."""
     with trio.fail_after(seconds):
         while not condition():
             await trio.sleep(0.01)

@@ -24,10 +24,10 @@ async def test_nodes_that_know_one_seed_find_each_other_and_mostly_leave_the_see
                 len({peer.peer_id for peer in one.mesh.peers()} & (ids - {one.mesh.peer_id})) >= 3 for one in crowd
             )
 
-        await until(found, 30)
-        await until(lambda: all(len(one.book) >= 6 for one in crowd), 30)
+        await until(found)
+        await until(lambda: all(len(one.book) >= 6 for one in crowd))
         # the seed itself comes back to look at somebody now and then
-        await until(lambda: len(seed.mesh.peers()) < 4, 30)
+        await until(lambda: len(seed.mesh.peers()) < 4)
         assert all(one.told == [(seed.address, None)] for one in crowd)
 
 
@@ -44,7 +44,7 @@ async def test_wrong_seeds_are_named_once_each() -> None:
         nobody = PeerAddress(PeerId(b"\x07" * 32), "::1", 9)
         other_id = replace(right.address, peer_id=PeerId(b"\x08" * 32))
         async with member(2, CHAIN, foreign.address, nobody, other_id) as lost:
-            await until(lambda: len(lost.told) >= 3, 20)
+            await until(lambda: len(lost.told) >= 3)
             reasons = {seed: refused.reason for seed, refused in lost.told if refused is not None}
             assert reasons == {
                 foreign.address: Reason.WRONG_GENESIS, nobody: Reason.UNREACHABLE, other_id: Reason.WRONG_PEER,
@@ -61,7 +61,7 @@ async def test_who_is_hidden_is_told_to_nobody() -> None:
         await until(lambda: sentry.book.get(guarded.mesh.peer_id) is not None)
         friend = await stack.enter_async_context(member(2, CHAIN, sentry.address))
         stranger = await stack.enter_async_context(member(3, CHAIN, sentry.address))
-        await until(lambda: bool(friend.mesh.peers()) and len(stranger.book) >= 2, 30)
+        await until(lambda: bool(friend.mesh.peers()) and len(stranger.book) >= 2)
         for one in (friend, stranger):
             assert one.book.get(guarded.mesh.peer_id) is None
 
@@ -84,8 +84,8 @@ async def test_a_banned_peer_is_not_dialled_and_not_let_in() -> None:
         await until(lambda: len(other.mesh.peers()) == 1 and len(one.mesh.peers()) == 1)
         one.mesh.ban(other.mesh.peer_id, 2**62)
         await until(lambda: not one.mesh.peers())
-        await until(lambda: bool(other.told) and other.told[-1][1] is not None, 20)
+        await until(lambda: bool(other.told) and other.told[-1][1] is not None)
         refusal = other.told[-1][1]
         assert refusal is not None and refusal.reason is Reason.PEER_REFUSED
         one.mesh.ban(other.mesh.peer_id, 0)
-        await until(lambda: len(one.mesh.peers()) == 1, 30)
+        await until(lambda: len(one.mesh.peers()) == 1)

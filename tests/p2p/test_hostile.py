@@ -29,7 +29,7 @@ CONSENSUS_STREAM, TRANSACTIONS_STREAM, SYNC_STREAM = 2, 6, 10
 
 
 async def ending(party: Stranger) -> Reason:
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         await party.connection.gone.wait()
     return party.connection.ended[0]
 
