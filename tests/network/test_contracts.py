@@ -45,6 +45,7 @@ from state.zkvm.assembly import assemble_program
 from state.zkvm.scripts import prove_call
 from testnet.create import WALLET_PASSWORD, create_network
 from testnet.network import LocalNetwork
+from testnet.view import look
 
 pytestmark = pytest.mark.network
 
@@ -103,7 +104,7 @@ class Village:
     def pay(self, *messages: Message, key: SecretKey | None = None) -> None:
         """Call the modules by an account, by default the faucet's, and wait for the block."""
         signer = key or self._faucet
-        with Client(self.net.members[0].url) as client:
+        with Client(self.net.members[1].url) as client:
             view = client.ask(GetAccount(address=encode_address(signer.address)))
             account = Account(Address(signer.address), signer.public_key, registered=bool(view.public_key))
             signed = call(chain_point(client), account, signer, int(view.pending_nonce), messages)
@@ -112,17 +113,16 @@ class Village:
         assert receipt.reason == ""
 
     def is_up(self) -> bool:
-        """Tell whether the nodes that are asked here answer."""
-        try:
-            for member in self.net.members[:2]:
-                with Client(member.url) as client:
-                    client.ask(GetStatus())
-        except Refused:
-            return False
-        return True
+        """Tell whether every node answers."""
+        return all(row.state == "running" for row in look(self.net))
+
+    def spread(self) -> None:
+        """Wait until every node has the blocks that any has; commands ask node 1 alone, but some tests ask others."""
+        best = max(row.height or 0 for row in look(self.net))
+        self.net.wait_until(lambda: all((row.height or 0) >= best for row in look(self.net)), "the same blocks")
 
     def height(self) -> int:
-        with Client(self.net.members[0].url) as client:
+        with Client(self.net.members[1].url) as client:
             return int(client.ask(GetStatus()).height)
 
     def pass_time(self, height: int) -> None:
@@ -160,7 +160,7 @@ def village(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Village]:
     made = Village(tmp_path_factory.mktemp("contracts") / "net")
     try:
         made.net.start_all()
-        made.net.wait_until(made.is_up, "two nodes answer")
+        made.net.wait_until(made.is_up, "every node answers")
         made.settle()
         yield made
     finally:
@@ -215,6 +215,7 @@ def test_escrow(village: Village) -> None:
     village.call("alice", refund)
     assert village.balance("alice")["unxs"] == "5nxs"
 
+    village.spread()
     with Client(village.net.members[3].url) as client:
         seen = decode_transaction(client.ask(GetTransaction(txid=done["txid"])).raw)
     assert isinstance(seen.body.payload, Script)
@@ -253,7 +254,7 @@ class Forge:
     def __init__(self, village: Village, good: Decoded) -> None:
         self.good = good
         self.payload = good.body.payload
-        with Client(village.net.members[0].url) as client:
+        with Client(village.net.members[1].url) as client:
             self._difficulty = chain_point(client).difficulty
         self._keys = {
             name: Keystore(village.root / name / "keys").open(name, WALLET_PASSWORD).key for name in PEOPLE
@@ -297,7 +298,7 @@ def test_raw_wrong_calls_are_refused_by_every_node(village: Village, monkeypatch
     first, *rest = payload.outputs
     programs = [assemble_program((CONTRACTS / name).read_text("utf-8"), {}) for name in ESCROW]
     plain = Transfer(payload.inputs, payload.outputs)
-    with Client(village.net.members[0].url) as client:
+    with Client(village.net.members[1].url) as client:
         listed = client.ask(GetOutputs(address=village.addresses["carol"], kind="coin")).outputs[:1]
     hers = tuple(OutPoint(TxId(bytes.fromhex(one.txid)), one.index) for one in listed)
     wrong = {
@@ -325,6 +326,7 @@ def test_raw_wrong_calls_are_refused_by_every_node(village: Village, monkeypatch
         "a lower fee": (forge.again(forge.body(fee=Amount(forge.good.body.fee - 1))), Reason.FEE_TOO_LOW),
         "inputs the other way round": (forge.script(inputs=payload.inputs[::-1]), Reason.SCRIPT_FAILED),
     }  # fmt: skip
+    village.spread()
     said = {name: refusals(village, raw) for name, (raw, _) in wrong.items()}
     assert said == {name: {reason} for name, (_, reason) in wrong.items()}
 
@@ -332,11 +334,7 @@ def test_raw_wrong_calls_are_refused_by_every_node(village: Village, monkeypatch
         receipt = client.submit_one(forge.good.raw, wait="committed", timeout=30.0).receipt
     assert receipt is not None
     assert receipt.reason == ""
-    with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(Client(member.url)) for member in village.net.members]
-        village.net.wait_until(
-            lambda: all(int(one.ask(GetStatus()).height) >= int(receipt.height) for one in clients), "the block"
-        )
+    village.spread()
     assert refusals(village, forge.again(forge.body(expiry=Height(forge.good.body.expiry - 1)))) == {
         Reason.OUTPUT_NOT_FOUND
     }
