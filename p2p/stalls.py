@@ -2,7 +2,7 @@
 
 An unfinished frame is at most a MiB on each of four channels of a peer; a crowd of strangers would make that hundreds
 of MiB, and a byte now and then would keep it so for ever. A frame that is still the same one after SLOWEST seconds ends
-its connection. While all unfinished frames together take more than BUDGET, one look is enough, the largest first.
+its connection. While all unfinished frames together take more than BUDGET, two looks are enough, the largest first.
 Peers that the operator wants are spared the second rule, and nobody is blamed for frames that the node itself is too
 slow to take.
 """
@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from p2p.network import Channel, PeerId
 
-LOOK: Final = 1.0
+LOOK: Final = 0.25
 """Seconds between two looks."""
 SLOWEST: Final = 30.0
 """Seconds that a frame may take: a MiB at 35 kB/s."""

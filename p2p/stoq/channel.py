@@ -95,6 +95,11 @@ class Outbox:
         self._sent += size
         return b"".join(parts)
 
+    def clear(self) -> None:
+        """Forget what waits: there is nobody to send it to."""
+        self._frames.clear()
+        self._start = self.waiting = 0
+
 
 class Inbox:
     """Bytes of one stream that have arrived. They stay bytes until the node takes the next frame.
@@ -164,6 +169,10 @@ class Inbox:
             return None
         self._granted = self._taken + CREDIT
         return self._granted
+
+    def clear(self) -> None:
+        """Forget what is here and was not taken: its sender is gone, and would otherwise still hold our memory."""
+        self._buffer = bytearray()
 
     def _count(self, size: int) -> None:
         self._received += size

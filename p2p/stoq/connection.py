@@ -329,6 +329,10 @@ class Connection:
         self.handshaken.set()
         self._hellos_in.close()
         self._room.set()
+        for box in self._boxes.values():
+            box.clear()
+        for inbox in self._inboxes.values():
+            inbox.clear()
 
 
 def _stream(channel: Channel, bits: int) -> int:

@@ -26,6 +26,7 @@ from qh3.quic import packet as qh3_packet
 from qh3.quic.configuration import QuicConfiguration as Qh3Configuration
 from qh3.quic.connection import QuicConnection as Qh3Connection
 
+from crypto.errors import Reason, Refused
 from p2p.config import CoreName
 from p2p.stoq.tls import ALPN, AioquicContext, Qh3Context
 
@@ -165,6 +166,10 @@ class Core(Protocol):
         """Smoothed round trip in seconds, or 0."""
         ...
 
+    def release(self) -> None:
+        """Nothing will come or go any more: let go of all buffers and keys. `closed` and `group` stay known."""
+        ...
+
 
 class _Qh3(Qh3Connection):
     """qh3's connection with our TLS context."""
@@ -235,6 +240,26 @@ class _Aioquic(AioquicConnection):
             super()._write_connection_limits(builder, space)
         finally:
             limit.used = used
+
+
+class _Released:
+    """What is left of a library's connection: how it ended, and nothing that could still be done with it."""
+
+    _core = None
+
+    def __init__(self, close_event: Any, group: int) -> None:
+        self._close_event = close_event
+        self.group = group
+
+    @property
+    def tls(self) -> "_Released":
+        return self
+
+    def next_event(self) -> None:
+        return None
+
+    def export(self, _label: bytes, _context: bytes) -> bytes:
+        raise Refused(Reason.CONNECTION_LOST, "the connection has ended")
 
 
 class _Shared:
@@ -319,6 +344,19 @@ class _Shared:
         event = self.quic._close_event
         return None if event is None else Closed(event.error_code, event.reason_phrase, event.frame_type is None)
 
+    def release(self) -> None:
+        """See Core.
+
+        Both libraries' connections refer to themselves through their callbacks: only a full garbage collection would
+        find them, which is rare in a node, and whoever breaks off handshakes would fill its memory with them.
+        """
+        quic, self.quic = self.quic, _Released(self.quic._close_event, self.group)
+        self._cut(quic)
+
+    def _cut(self, quic: Any) -> None:
+        """Break the circles of references of a library's connection."""
+        vars(quic).clear()
+
     def _delivered(self, count: int) -> None:
         pass
 
@@ -361,6 +399,12 @@ class Qh3Core(_Shared):
         """See Core."""
         core = self.quic._core
         return 0.0 if core is None else core.smoothed_rtt or 0.0
+
+    def _cut(self, quic: Any) -> None:
+        bridge = getattr(quic, "_tls", None)
+        if bridge is not None:
+            vars(bridge).clear()
+        super()._cut(quic)
 
 
 class AioquicCore(_Shared):
@@ -408,6 +452,8 @@ class AioquicCore(_Shared):
     @property
     def rtt(self) -> float:
         """See Core."""
+        if isinstance(self.quic, _Released):
+            return 0.0
         loss = self.quic._loss
         return float(loss._rtt_smoothed) if loss._rtt_initialized else 0.0
 

@@ -371,6 +371,7 @@ class Endpoint:
         connection.deadline = math.inf
         if not connection.gone.is_set():
             connection.lose("no packet of it could be read")
+        connection.core.release()
 
 
 def bind(host: str, port: int) -> socket.socket:
