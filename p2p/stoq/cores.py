@@ -1,7 +1,7 @@
 """The seam: what STOQ asks of a QUIC implementation, and the two that give it.
 
 Both are sans-I/O: datagrams and times go in, datagrams, a timer and events come out. Everything that a library does not
-offer in public is in this module and in `tls.py`; tests/p2p/test_cores.py fails when a new version moves it.
+offer in public is in this module, `tls.py` and `retry.py`; tests/p2p/test_cores.py fails when a new version moves it.
 Versions: qh3 2.1.0, aioquic 1.7.2.
 """
 
@@ -10,9 +10,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from aioquic._buffer import Buffer
 from aioquic.quic import events as aioquic_events
-from aioquic.quic import packet as aioquic_packet
 from aioquic.quic.configuration import QuicConfiguration as AioquicConfiguration
 from aioquic.quic.connection import QuicConnection as AioquicConnection
 from aioquic.quic.connection import QuicConnectionState as AioquicState
@@ -471,36 +469,3 @@ def make_core(settings: CoreSettings, original_id: bytes | None = None, retry_id
     """
     kind = Qh3Core if settings.core is CoreName.QH3 else AioquicCore
     return kind(settings, original_id, retry_id)
-
-
-@dataclass(frozen=True, slots=True)
-class FirstPacket:
-    """The readable part of an Initial packet (RFC 9000, section 17.2.2)."""
-
-    version: int
-    destination_id: bytes
-    source_id: bytes
-    token: bytes
-
-
-def read_first_packet(datagram: bytes) -> FirstPacket | None:
-    """Return the header of a QUIC version 1 Initial packet, or None if the datagram holds another thing."""
-    try:
-        header = aioquic_packet.pull_quic_header(Buffer(data=datagram), host_cid_length=CID_SIZE)
-    except ValueError:
-        return None
-    if (
-        header.packet_type is not aioquic_packet.QuicPacketType.INITIAL
-        or header.version != aioquic_packet.QuicProtocolVersion.VERSION_1
-        or len(header.destination_cid) < CID_SIZE
-    ):
-        return None
-    return FirstPacket(header.version, header.destination_cid, header.source_cid, header.token)
-
-
-def retry_packet(first: FirstPacket, retry_id: bytes, token: bytes) -> bytes:
-    """Return the Retry packet (RFC 9000, section 17.2.5) that answers `first`."""
-    return aioquic_packet.encode_quic_retry(
-        version=first.version, source_cid=retry_id, destination_cid=first.source_id,
-        original_destination_cid=first.destination_id, retry_token=token,
-    )

@@ -23,8 +23,8 @@ from p2p.config import Limits, Timing
 from p2p.metrics import Counters
 from p2p.prefix import prefix_group, prefix_of
 from p2p.stoq.connection import Connection
-from p2p.stoq.cores import CID_SIZE, Address, CoreSettings, FirstPacket, make_core, read_first_packet, retry_packet
-from p2p.stoq.retry import RetryTokens
+from p2p.stoq.cores import CID_SIZE, Address, CoreSettings, make_core
+from p2p.stoq.retry import FirstPacket, RetryTokens, read_first_packet, retry_packet
 
 SOCKET_BUFFER: Final = 4 << 20
 MAX_DATAGRAM: Final = 16_384

@@ -1,15 +1,54 @@
-"""Stateless address validation (RFC 9000, section 8.1.2): a token that only the owner of an address gets to see."""
+"""Before there is a connection: a stranger's first packet, and stateless address validation (RFC 9000, section 8.1.2)
+by a token that only the owner of an address gets to see.
+"""
 
 import hmac
 import os
 import struct
+from dataclasses import dataclass
 from typing import Final
 
-from p2p.stoq.cores import Address
+from aioquic._buffer import Buffer
+from aioquic.quic import packet as aioquic_packet
+
+from p2p.stoq.cores import CID_SIZE, Address
 
 TOKEN_LIFE: Final = 10.0
 """Seconds: a dialer answers a Retry at once."""
 _HEAD: Final = struct.Struct(">dB")
+
+
+@dataclass(frozen=True, slots=True)
+class FirstPacket:
+    """The readable part of an Initial packet (RFC 9000, section 17.2.2)."""
+
+    version: int
+    destination_id: bytes
+    source_id: bytes
+    token: bytes
+
+
+def read_first_packet(datagram: bytes) -> FirstPacket | None:
+    """Return the header of a QUIC version 1 Initial packet, or None if the datagram holds another thing."""
+    try:
+        header = aioquic_packet.pull_quic_header(Buffer(data=datagram), host_cid_length=CID_SIZE)
+    except ValueError:
+        return None
+    if (
+        header.packet_type is not aioquic_packet.QuicPacketType.INITIAL
+        or header.version != aioquic_packet.QuicProtocolVersion.VERSION_1
+        or len(header.destination_cid) < CID_SIZE
+    ):
+        return None
+    return FirstPacket(header.version, header.destination_cid, header.source_cid, header.token)
+
+
+def retry_packet(first: FirstPacket, retry_id: bytes, token: bytes) -> bytes:
+    """Return the Retry packet (RFC 9000, section 17.2.5) that answers `first`."""
+    return aioquic_packet.encode_quic_retry(
+        version=first.version, source_cid=retry_id, destination_cid=first.source_id,
+        original_destination_cid=first.destination_id, retry_token=token,
+    )
 
 
 class RetryTokens:

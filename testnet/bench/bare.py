@@ -8,7 +8,8 @@ from typing import Final
 import trio
 
 from p2p.config import CoreName
-from p2p.stoq.cores import Address, Core, CoreSettings, make_core, read_first_packet
+from p2p.stoq.cores import Address, Core, CoreSettings, make_core
+from p2p.stoq.retry import read_first_packet
 from p2p.stoq.tls import make_certificate
 
 REQUEST: Final = bytes(1024)

@@ -26,9 +26,8 @@ from p2p.stoq.cores import (
     Core,
     CoreSettings,
     make_core,
-    read_first_packet,
-    retry_packet,
 )
+from p2p.stoq.retry import read_first_packet, retry_packet
 from p2p.stoq.tls import ALPN, GROUP, AioquicContext, Qh3Context, make_certificate
 
 Cores = tuple[CoreName, CoreName]
