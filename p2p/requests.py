@@ -276,6 +276,9 @@ class Requests:
             question.settle(refusal)
         for reply in self._replies.values():
             reply.cancel()
+        self._replies.clear()
+        self._cancelled.clear()
+        self._on_ask = self._on_meet = _to_nobody  # who takes them holds us: only a garbage collection would free both
 
     def _used(self, size: int) -> None:
         self._connection.taken(Channel.SYNC, size + _HEADER.size)
@@ -320,6 +323,10 @@ class Requests:
             self._used(len(part))
         if not question.outcome and not self._connection.gone.is_set():
             self._connection.offer(Channel.SYNC, _frame(_Kind.CANCEL, request_id))
+
+
+def _to_nobody(_payload: bytes, _reply: RequestReply) -> None:
+    """Takes what can no longer come."""
 
 
 def _refused(body: bytes) -> Refused:

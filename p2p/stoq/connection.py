@@ -134,7 +134,9 @@ class Connection:
             self.core.send(self._streams[channel], b"")
 
     def open(self, receiver: Receiver) -> None:
-        """The other side is authenticated: hand over what it has sent and will send."""
+        """The other side is authenticated: hand over what it has sent and will send. Nothing, if it is gone."""
+        if self.gone.is_set():
+            return
         self._receivers = (receiver,)
         for channel in Channel:
             self._guarded(self._deliver, channel)
@@ -329,6 +331,7 @@ class Connection:
         self.handshaken.set()
         self._hellos_in.close()
         self._room.set()
+        self._receivers = ()  # it holds us, too: only a garbage collection would free both
         for box in self._boxes.values():
             box.clear()
         for inbox in self._inboxes.values():

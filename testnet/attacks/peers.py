@@ -11,6 +11,7 @@ import trio
 from consensus.relay import RoundStatus
 from consensus.round_machine import RoundStep
 from consensus.types import Vote, VoteKind
+from crypto.errors import Reason
 from crypto.schemes import Scheme
 from node.api.methods import GetStatus as AskStatus
 from node.client import AsyncClient
@@ -76,6 +77,25 @@ async def storm(
             await raid(await strangers.join(key, ears()))
 
         await keep(places, once, count)
+
+
+async def comers(target: Target, count: Count) -> None:
+    """Prove who one is, and leave: at once, or when the node has begun to talk."""
+    dice = random.Random(6)
+    async with band(target, target.chain_id) as strangers:
+
+        async def once() -> None:
+            key = count.keys.pop()
+            try:
+                party = await strangers.join(key)
+                count.add(0)
+                if dice.random() < 0.5:
+                    await trio.sleep(0.1)
+                party.connection.fail(Reason.CLOSING, "that was all")
+            finally:
+                count.keys.append(key)
+
+        await keep(8, once, count)
 
 
 async def bad_frames(target: Target, count: Count) -> None:
@@ -294,6 +314,7 @@ async def statuses(target: Target, count: Count) -> None:
 
 
 ROWS: Final = {
+    "comers": Row("peers that authenticate and leave", "peers", comers, 16),
     "bad-frames": Row("oversize, empty and malformed frames", "frames", bad_frames, 40),
     "bombs": Row("MessagePack that declares or nests too much", "frames", bombs, 40),
     "noise": Row("random and changed messages", "frames", noise, 40),

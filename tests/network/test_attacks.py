@@ -8,7 +8,7 @@ from testnet.bench.temporary import running_network
 
 pytestmark = pytest.mark.network
 
-SHARE = ("wrong-keys", "downgrades", "cancels", "hoard", "api-deaf-sockets")
+SHARE = ("wrong-keys", "downgrades", "comers", "cancels", "hoard", "api-deaf-sockets")
 
 
 def test_a_node_under_attack_goes_on_with_the_others() -> None:
@@ -23,5 +23,5 @@ def test_a_node_under_attack_goes_on_with_the_others() -> None:
 
 
 def test_every_attack_says_what_it_is() -> None:
-    assert len(ROWS) == 26
+    assert len(ROWS) == 27
     assert all(row.about and row.unit for row in ROWS.values())

@@ -12,11 +12,15 @@ from crypto.errors import Reason, Refused
 from p2p import stalls
 from p2p.config import CoreName
 from p2p.mesh import Mesh, open_network
-from p2p.network import Channel, PeerConnected
+from p2p.network import Channel, PeerConnected, PeerDisconnected, RequestReceived
 from p2p.stoq.auth import EXPORTER_LABEL
+from p2p.stoq.channel import framed
 from p2p.stoq.connection import Connection
 from p2p.stoq.tls import GROUP
-from state.encoding import MAX_FRAME
+from p2p.wire import GetStatus
+from state.encoding import MAX_FRAME, encode
+from testnet.attacks.peers import ASK
+from testnet.attacks.raid import OURS
 from testnet.attacks.stranger import stranger
 from tests.p2p.nodes import CHAIN, next_event, node_key, settings, two_nodes, until
 
@@ -68,6 +72,23 @@ async def test_a_broken_handshake_leaves_nothing(cores: Cores) -> None:
         del held
         party.connection.fail(Reason.CLOSING, "never mind")
         await until(lambda: core() is None)
+
+
+@pytest.mark.usefixtures("no_collection")
+async def test_a_peer_that_leaves_is_freed_by_reference_counts_alone() -> None:
+    async with open_network(settings(), node_key(1), CHAIN) as b, stranger(b, node_key(0), CHAIN) as party:
+        await party.authenticate(b)
+        await next_event(b.consensus_events, PeerConnected)
+        held = [weakref.ref(one) for peer in b._live.values() for one in (peer, peer.requests)]
+        await until(lambda: bool(only_connection(b)._receivers))
+        party.write(OURS[Channel.SYNC], framed(encode(GetStatus()), struct.pack(">BI", ASK, 1)))
+        asked = await next_event(b.bulk_events, RequestReceived)
+        assert asked.reply.wanted  # and nobody answers it
+        party.connection.fail(Reason.CLOSING, "that was all")
+        await next_event(b.consensus_events, PeerDisconnected)
+        assert not asked.reply.wanted
+        del asked
+        await until(lambda: all(one() is None for one in held))  # its connection may be the last that the pump saw
 
 
 async def test_bytes_of_an_unfinished_frame_go_with_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
