@@ -34,6 +34,12 @@ def _request(path: bytes, more: bytes = b"") -> bytes:
     return b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n" + more + b"\r\n"
 
 
+_UPGRADE: Final = _request(
+    b"/ws", b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n",
+)  # fmt: skip
+
+
 async def requests(target: Target, count: Count) -> None:
     """Ask over many connections, the next question before the last answer."""
     dice = random.Random(1)
@@ -48,6 +54,22 @@ async def requests(target: Target, count: Count) -> None:
                     raise Refused(Reason.CONNECTION_LOST, "the node hung up")
 
     await keep(32, once, count)
+
+
+async def callers(target: Target, count: Count) -> None:
+    """Open a connection for one question and leave: with the answer, without it, or with half the question asked."""
+    dice = random.Random(4)
+
+    async def once() -> None:
+        async with await dial(target) as stream:
+            data = _UPGRADE if dice.random() < 0.2 else _request(dice.choice(PATHS))
+            await stream.send_all(data[: dice.choice((len(data), len(data), len(data) // 2))])
+            count.add(len(data))
+            if dice.random() < 0.7:
+                with trio.move_on_after(0.05):
+                    await stream.receive_some(1 << 12)
+
+    await keep(16, once, count)
 
 
 async def slow_headers(target: Target, count: Count) -> None:
@@ -118,8 +140,7 @@ async def deaf_sockets(target: Target, count: Count) -> None:
 
     async def once() -> None:
         async with await dial(target) as stream:
-            upgrade = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            await stream.send_all(_request(b"/ws", upgrade + b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"))
+            await stream.send_all(_UPGRADE)
             await stream.receive_some(1 << 12)
             for number in range(16):
                 await stream.send_all(_text(b'{"type":"subscribe","id":"%d","topic":"all","from_height":"1"}' % number))
@@ -137,6 +158,7 @@ def _text(data: bytes) -> bytes:
 
 ROWS: Final = {
     "api-requests": Row("API questions without pause", "requests", requests),
+    "api-callers": Row("a connection for each question", "connections", callers),
     "api-slow-headers": Row("slow-loris on the API, 300 connections", "header lines", slow_headers),
     "api-crowd": Row("600 connections with the API, which has 512", "connections", crowd),
     "api-slow-bodies": Row("unfinished bodies of 8 MiB, 300 connections", "pieces", slow_bodies),
