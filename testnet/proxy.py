@@ -193,9 +193,8 @@ class ProxyThread:
         self._token = token
 
     def change(self, weather: Weather) -> None:
-        """Let the links do something else, from the next moment on."""
-        self.weather = weather
-        self._token.run_sync_soon(setattr, self._proxy, "weather", weather)
+        """Let the links do something else, for all that arrives from now on."""
+        self.weather = self._proxy.weather = weather  # the other thread reads the old value or the new one
 
     def stop(self, scope: trio.CancelScope) -> None:
         """End the proxy, which runs in this scope."""

@@ -174,19 +174,22 @@ class RouterThread:
         self._apart: list[frozenset[str]] = []
 
     def cut(self, group: frozenset[str]) -> None:
-        """Cut a group off from everybody else."""
+        """Cut a group off from everybody else; when this returns, they are."""
         self._apart.append(group)
-        self._token.run_sync_soon(self._router.part, tuple(self._apart))
+        self._part()
 
     def heal(self, group: frozenset[str]) -> None:
-        """Undo one cut."""
+        """Undo one cut; when this returns, it is."""
         self._apart.remove(group)
-        self._token.run_sync_soon(self._router.part, tuple(self._apart))
+        self._part()
 
     @property
     def figures(self) -> tuple[int, int]:
         """Datagrams that were handed over and lost so far."""
         return self._router.passed, self._router.lost
+
+    def _part(self) -> None:
+        self._router.part(tuple(self._apart))  # one assignment: the other thread reads the old value or the new one
 
 
 @contextmanager
