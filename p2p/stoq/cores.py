@@ -241,9 +241,13 @@ class _Aioquic(AioquicConnection):
 
 
 class _Released:
-    """What is left of a library's connection: how it ended, and nothing that could still be done with it."""
+    """What is left of a library's connection: how it ended, and nothing that could still be done with it.
+
+    It stands for its own TLS and loss recovery too, as far as the properties of a core ask for them.
+    """
 
     _core = None
+    _rtt_initialized = False
 
     def __init__(self, close_event: Any, group: int) -> None:
         self._close_event = close_event
@@ -252,6 +256,8 @@ class _Released:
     @property
     def tls(self) -> "_Released":
         return self
+
+    _loss = tls
 
     def next_event(self) -> None:
         return None
@@ -450,8 +456,6 @@ class AioquicCore(_Shared):
     @property
     def rtt(self) -> float:
         """See Core."""
-        if isinstance(self.quic, _Released):
-            return 0.0
         loss = self.quic._loss
         return float(loss._rtt_smoothed) if loss._rtt_initialized else 0.0
 
