@@ -153,7 +153,7 @@ def _build(settings: list[_Setting]) -> NodeConfig:
         where = f"{setting.source}: " if setting.source else ""
         if setting.key not in kinds:
             near = difflib.get_close_matches(setting.key, kinds, 1)
-            meant = f"; {near[0]!r} is meant?" if near else ""
+            meant = f" (did you mean {near[0]!r}?)" if near else ""
             wrong.append(f"{where}there is no setting {setting.key!r}{meant}")
             continue
         try:
