@@ -1,8 +1,6 @@
 """Anonymous accounts through the cores of four validators: proofs verified once by each, decoys that collide."""
 
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -14,33 +12,18 @@ from crypto.errors import Reason, Refused
 from crypto.quisquis import PaymentClaim, Quisquis
 from node import signatures
 from node.actions import Action, Disconnect
-from node.wallet import Account, ChainPoint
+from node.wallet import Account
 from p2p.network import Channel
 from state.encoding import encode
 from state.transaction import SET_SIZE, AccountProof, assemble, decode_transaction
-from state.types import Height
-from tests.node.lab import Lab
 from tests.node.people import BALANCE, FEE, People, accounts
-from tests.node.test_core import settled
+from tests.node.test_core import lab, settled, world
 from tests.node.world import Machine, World
-
-
-@cache
-def lab() -> Lab:
-    return Lab(Path("/nonexistent"), size=4)
 
 
 @pytest.fixture
 def made() -> World:
-    world = World(lab().genesis, [key.public_key for key in lab().consensus_keys])
-    for machine in world.machines:
-        world.start(machine)
-    return world
-
-
-def point(made: World) -> ChainPoint:
-    tip = made.machines[0].core.chain.tip
-    return ChainPoint(tip.chain_id, tip.block_id, Height(tip.height))
+    return world()
 
 
 def account() -> Account:
@@ -50,7 +33,7 @@ def account() -> Account:
 @pytest.fixture
 def people(made: World) -> People:
     found = People()
-    made.submit(made.machines[0], [found.open(point(made), lab().account(0), lab().wallet_keys[0]).raw])
+    made.submit(made.machines[0], [found.open(made.point(), lab().account(0), lab().wallet_keys[0]).raw])
     made.run(lambda: settled(made, 1) and all(in_accounts(one) for one in made.machines))
     return found
 
@@ -60,7 +43,7 @@ def in_accounts(machine: Machine) -> int:
 
 
 def pay(made: World, people: People, owner: int) -> bytes:
-    return people.pay(point(made), owner, accounts(made.machines[0].core.chain.store))
+    return people.pay(made.point(), owner, accounts(made.machines[0].core.chain.store))
 
 
 def test_payments_are_proven_once_at_each_node(made: World, people: People, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +98,7 @@ def test_of_two_payments_with_a_common_decoy_one_is_in_the_chain(made: World, pe
     made.drops = set()
     now = [one for one in accounts(store) if one.kept.height]
     own = people.own(loser, now)
-    again = people.pay(point(made), loser, [own, *[one for one in now if one != own][: SET_SIZE - 1]])
+    again = people.pay(made.point(), loser, [own, *[one for one in now if one != own][: SET_SIZE - 1]])
     assert made.submit(made.machines[2], [again]) == (decode_transaction(again).txid,)
     made.run(lambda: all(in_accounts(one) == SET_SIZE * BALANCE - 2 * FEE for one in made.machines))
 
@@ -145,10 +128,10 @@ def test_a_peer_that_passes_a_bad_proof_on_is_let_go(made: World, people: People
 def test_a_call_that_may_not_close_an_account_does_not_wait(made: World, people: People) -> None:
     machine = made.machines[0]
     there, key = accounts(machine.core.chain.store), lab().wallet_keys[0]
-    wrong = people.close(point(made), 3, there, account(), key, 1, amount=BALANCE + 1)
+    wrong = people.close(made.point(), 3, there, account(), key, 1, amount=BALANCE + 1)
     [refused] = made.submit(machine, [wrong.raw])
     assert isinstance(refused, Refused) and refused.reason is Reason.UNPROVEN
-    good = people.close(point(made), 3, there, account(), key, 1)
+    good = people.close(made.point(), 3, there, account(), key, 1)
     made.drops = {Channel.TRANSACTIONS}
     assert made.submit(machine, [good.raw]) == (good.txid,)
     hiding = pay(made, people, 5)  # among the account that is about to be closed

@@ -33,10 +33,12 @@ from node.core import Core
 from node.logic import NodeLogic, Wrap, unwrapped
 from node.mempool import Limits
 from node.signatures import verdicts
+from node.wallet import ChainPoint
 from p2p.network import Channel, PeerId
 from p2p.wire import ProposalMessage, VoteMessage, batch_codec, consensus_message_codec
 from state.genesis import Genesis
 from state.memory import MemoryStore
+from state.types import Height
 from state.version import SUPPORTED_VERSIONS
 
 LATENCY = 2
@@ -179,6 +181,11 @@ class World:
             if other is not machine and other.alive and machine.alive and self.linked(machine, other):
                 self._do(machine, machine.logic.peer_connected(other.name, self.now))
                 self._do(other, other.logic.peer_connected(machine.name, self.now))
+
+    def point(self) -> ChainPoint:
+        """The tip of the first machine, as a wallet knows it."""
+        tip = self.machines[0].core.chain.tip
+        return ChainPoint(tip.chain_id, tip.block_id, Height(tip.height))
 
     def crash(self, machine: Machine, torn: int = 0) -> None:
         """End a life: what was not synced is gone, but for some torn bytes."""

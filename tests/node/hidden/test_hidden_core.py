@@ -1,8 +1,6 @@
 """Hidden coins through the cores of four validators: verified once by each; bad proofs are blamed on their sender."""
 
 import secrets
-from functools import cache
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -17,36 +15,22 @@ from node.actions import Action, Disconnect
 from node.hidden.index import Placed, WalletIndex
 from node.hidden.paying import Payment, Purse, Spendable, clear_coin, draft_hidden
 from node.hidden.viewing import Viewer, view_keys, viewing_seed
-from node.wallet import Account, ChainPoint, Signed, call, message, sign_draft
+from node.wallet import Account, Signed, call, message, sign_draft
 from p2p.network import Channel
 from state.encoding import encode
 from state.ledger import pool
 from state.transaction import Coin, OutPoint, TransferProof, decode_transaction
 from state.types import NATIVE, Address, Amount, Height
 from tests.apps.hiding import shown
-from tests.node.lab import Lab
-from tests.node.test_core import settled
+from tests.node.test_core import lab, settled, world
 from tests.node.world import Machine, World
 
 NXS = 1_000_000
 
 
-@cache
-def lab() -> Lab:
-    return Lab(Path("/nonexistent"), size=4)
-
-
 @pytest.fixture
 def made() -> World:
-    world = World(lab().genesis, [key.public_key for key in lab().consensus_keys])
-    for machine in world.machines:
-        world.start(machine)
-    return world
-
-
-def point(made: World) -> ChainPoint:
-    tip = made.machines[0].core.chain.tip
-    return ChainPoint(tip.chain_id, tip.block_id, Height(tip.height))
+    return world()
 
 
 def pay(made: World, coins: list[Spendable], amount: int) -> Signed:
@@ -54,7 +38,7 @@ def pay(made: World, coins: list[Spendable], amount: int) -> Signed:
     key = lab().wallet_keys[0]
     account, keys = Account(Address(key.address), key.public_key, registered=True), view_keys(viewing_seed(key))
     payment = Payment(account.address, NATIVE, Amount(amount), keys.receiving)
-    draft = draft_hidden(point(made), Purse(account, keys, coins), [payment], secrets.token_bytes)
+    draft = draft_hidden(made.point(), Purse(account, keys, coins), [payment], secrets.token_bytes)
     return sign_draft(draft, {account.address: key})
 
 
@@ -62,7 +46,7 @@ def deposited(made: World) -> list[Spendable]:
     """A clear coin of the first wallet."""
     coin = Coin(NATIVE, Address(lab().wallet_keys[0].address), Amount(30 * NXS))
     deposit = message("token/deposit", Deposit(NATIVE, (NewCoin(coin.owner, coin.amount),)))
-    signed = call(point(made), lab().account(0), lab().wallet_keys[0], 0, [deposit])
+    signed = call(made.point(), lab().account(0), lab().wallet_keys[0], 0, [deposit])
     made.submit(made.machines[0], [signed.raw])
     made.run(lambda: settled(made, 1))
     return [clear_coin(OutPoint(signed.txid, 0), coin)]
