@@ -15,24 +15,21 @@ from typing import NamedTuple
 
 import pytest
 import trio
-from msgspec.structs import replace
 
 from apps.token.messages import Transfer
-from node.admin import BanPeer, ListPeers, ShowGossip, ask_gossip, ask_peers
+from node.admin import BanPeer, ShowGossip, ask_gossip, ask_peers
 from node.api.methods import GetStatus, QueryModule
 from node.client import AsyncClient
-from node.config import load_config, save_config
-from node.home import Home
 from node.keystore import Keystore
 from node.wallet import message
 from p2p.gossip.topics import Topic
 from state.types import NATIVE, Amount
 from testnet.byzantine.confession import first_lie
-from testnet.create import WALLET_PASSWORD, add_node, create_network
-from testnet.manifest import Member
+from testnet.create import WALLET_PASSWORD
 from testnet.network import LocalNetwork
 from testnet.purse import Purse
 from testnet.treason import accused_in, operator_of, stake_of
+from tests.network.lines import connected, gossiping, home_of, network_of, settle
 
 pytestmark = pytest.mark.network
 
@@ -49,23 +46,6 @@ SHOWN = 12
 """Digits of a node id in a log."""
 PATIENCE = 180.0
 """Seconds for each step of seven processes on a slow machine."""
-
-
-def home_of(network: LocalNetwork, name: str) -> Home:
-    return Home(network.home(network.member(name)))
-
-
-def place(member: Member) -> str:
-    return f"{member.peer_id}@[::1]:{member.listen_port}"
-
-
-def connected(network: LocalNetwork, name: str) -> set[str]:
-    names = {member.peer_id: member.name for member in network.members}
-    return {names[peer.node_id] for peer in ask_peers(home_of(network, name).admin, ListPeers()).connected}
-
-
-def gossiping(network: LocalNetwork, name: str) -> int:
-    return len(ask_gossip(home_of(network, name).admin, ShowGossip()).peers)
 
 
 class Word(NamedTuple):
@@ -87,17 +67,9 @@ def words(network: LocalNetwork, name: str) -> list[Word]:
 
 
 def made(root: Path) -> LocalNetwork:
-    create_network(root, 4, senders=0)
-    for _number in range(3):
-        add_node(root)
-    network = LocalNetwork(root)
+    network = network_of(root, validators=4, others=3)
     for name, others in PEERS.items():
-        home = home_of(network, name)
-        places = tuple(place(network.member(other)) for other in others)
-        config = replace(
-            load_config(home.config, {}), role=ROLES.get(name, "validator"), persistent_peers=places, seeds=()
-        )
-        save_config(home.config, config)
+        settle(network, name, ROLES.get(name, "validator"), others)
     return network
 
 

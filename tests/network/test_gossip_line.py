@@ -6,58 +6,26 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 import trio
 
 from apps.token.messages import Transfer
-from node.admin import AnnounceLearning, BanPeer, FindPeer, ListPeers, ShowGossip, ask_gossip, ask_peers
+from node.admin import AnnounceLearning, BanPeer, FindPeer, ShowGossip, ask_gossip, ask_peers
 from node.api.methods import GetBlock
 from node.client import AsyncClient
-from node.config import NodeConfig, load_config, save_config
-from node.home import Home
 from node.keystore import Keystore
 from node.wallet import message
 from p2p.gossip.topics import Topic
 from state.types import NATIVE, Amount
-from testnet.create import WALLET_PASSWORD, add_node, create_network
-from testnet.manifest import Member
+from testnet.create import WALLET_PASSWORD
 from testnet.network import LocalNetwork
 from testnet.purse import Purse
+from tests.network.lines import connected, gossiping, home_of, network_of, place, settle
 
 pytestmark = pytest.mark.network
 
 VALIDATORS = ("node0", "node1")
 SENTRY, NEAR, FAR = "node2", "node3", "node4"
-
-
-def settle(network: LocalNetwork, name: str, role: str, peers: tuple[str, ...]) -> None:
-    """Give a node its role, and those peers alone to begin with."""
-    home = home_of(network, name)
-    addresses = tuple(place(network.member(peer)) for peer in peers)
-    config: NodeConfig = msgspec.structs.replace(
-        load_config(home.config, {}), role=role, persistent_peers=addresses, seeds=()
-    )
-    save_config(home.config, config)
-
-
-def home_of(network: LocalNetwork, name: str) -> Home:
-    return Home(network.home(network.member(name)))
-
-
-def place(member: Member) -> str:
-    return f"{member.peer_id}@[::1]:{member.listen_port}"
-
-
-def connected(network: LocalNetwork, name: str) -> set[str]:
-    """Return the names of the peers that a node is connected with."""
-    names = {member.peer_id: member.name for member in network.members}
-    report = ask_peers(home_of(network, name).admin, ListPeers())
-    return {names[peer.node_id] for peer in report.connected}
-
-
-def gossiping(network: LocalNetwork, name: str) -> int:
-    return len(ask_gossip(home_of(network, name).admin, ShowGossip()).peers)
 
 
 @pytest.fixture
@@ -73,10 +41,7 @@ def line() -> Iterator[LocalNetwork]:
 
 
 def made(root: Path) -> LocalNetwork:
-    create_network(root, 2, senders=0)
-    for _number in range(3):
-        add_node(root)
-    network = LocalNetwork(root)
+    network = network_of(root, validators=2, others=3)
     for name, other in (VALIDATORS, VALIDATORS[::-1]):
         settle(network, name, "validator", (other,))
     settle(network, SENTRY, "sentry", VALIDATORS)
