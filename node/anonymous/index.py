@@ -11,17 +11,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Final, Literal, NamedTuple
 
-import nacl.exceptions
 from msgspec import Meta
 from msgspec.structs import replace
-from nacl.secret import SecretBox
 
 from apps.anonymous.records import account_id
 from crypto.errors import Reason, Refused
 from crypto.quisquis import Quisquis, default_quisquis
 from node.anonymous.keys import AnonymousKeys
 from node.anonymous.search import AmountSearch
-from state.encoding import Codec, Record, encode
+from node.sealed import open_record, seal_record
+from state.encoding import Codec, Record
 from state.transaction import ACCOUNT_SIZE
 from state.types import Amount, AmountField, ChainId, ChainIdField, Hash32, Height, HeightField
 
@@ -293,7 +292,7 @@ class AnonymousIndex:
         """Return the content of the file: sealed, for the owner's eyes."""
         moves, entries, tried = tuple(self._moves), tuple(self._entries), self.tried()[::-1]
         file = _File(self.chain_id, self.height, self.own(), moves, entries, tried)
-        return bytes(SecretBox(self.keys.box_key).encrypt(encode(file)))
+        return seal_record(self.keys.box_key, file)
 
     def load(self, content: bytes) -> None:
         """Take in the content of the file; none for a wallet that was never used.
@@ -303,13 +302,8 @@ class AnonymousIndex:
         """
         if not content:
             return
-        try:
-            file = _codec.decode(SecretBox(self.keys.box_key).decrypt(content))
-        except (nacl.exceptions.CryptoError, Refused):
-            raise Refused(
-                Reason.BAD_WALLET, "the index of anonymous accounts does not open: it is damaged or another wallet's; "
-                "`nexus anonymous scan --again` makes a new one",
-            ) from None
+        what, remedy = "the index of anonymous accounts", "nexus anonymous scan --again"
+        file = open_record(self.keys.box_key, content, _codec, what, remedy)
         if file.chain_id != self.chain_id:
             raise Refused(Reason.BAD_WALLET, "the index of anonymous accounts is of another chain")
         self.height = file.height

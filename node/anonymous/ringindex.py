@@ -10,17 +10,16 @@ coin is there already, wherever a scan was broken off.
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Final, Literal, NamedTuple
 
-import nacl.exceptions
 from msgspec import Meta
 from msgspec.structs import replace
-from nacl.secret import SecretBox
 
 from crypto.confidential import Opening
 from crypto.errors import Reason, Refused
 from crypto.ristretto import decode_scalar, encode_scalar
 from node.anonymous.ringkeys import PublicCoin, RingViewer
 from node.anonymous.ringsets import RingSets, ring_sets
-from state.encoding import Codec, Record, encode
+from node.sealed import open_record, seal_record
+from state.encoding import Codec, Record
 from state.transaction import RING_SIZE
 from state.types import (
     HASH_SIZE,
@@ -267,7 +266,7 @@ class RingIndex:
             self.viewer.chain_id, self.viewer.keys.spend_key, self.height, self.images, tuple(assets), rows,
             self.own(), tuple(self._paid), tuple(self._sent),
         )  # fmt: skip
-        return bytes(SecretBox(self.viewer.keys.box_key).encrypt(encode(file)))
+        return seal_record(self.viewer.keys.box_key, file)
 
 
 def read_ring_index(viewer: RingViewer, content: bytes) -> RingIndex:
@@ -279,13 +278,8 @@ def read_ring_index(viewer: RingViewer, content: bytes) -> RingIndex:
     index = RingIndex(viewer)
     if not content:
         return index
-    try:
-        file = _codec.decode(SecretBox(viewer.keys.box_key).decrypt(content))
-    except (nacl.exceptions.CryptoError, Refused):
-        raise Refused(
-            Reason.BAD_WALLET, "the index of ring coins does not open: it is damaged or of another wallet; "
-            "a scan from the beginning makes a new one",
-        ) from None
+    box_key, remedy = viewer.keys.box_key, "nexus anonymous ring scan --again"
+    file = open_record(box_key, content, _codec, "the index of ring coins", remedy)
     if file.chain_id != viewer.chain_id or file.spend_key != viewer.keys.spend_key:
         raise Refused(Reason.BAD_WALLET, "the index of ring coins is of another chain or wallet")
     index.height, index.images = file.height, file.images

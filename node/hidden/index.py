@@ -6,16 +6,15 @@ It is complete up to a height, so a scan resumes where the last one ended; what 
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Final, NamedTuple
 
-import nacl.exceptions
 from msgspec import Meta
 from msgspec.structs import replace
-from nacl.secret import SecretBox
 
 from crypto.confidential import Opening
 from crypto.errors import Reason, Refused
 from crypto.ristretto import decode_scalar, encode_scalar
 from node.hidden.viewing import Viewer
-from state.encoding import Codec, Record, encode
+from node.sealed import open_record, seal_record
+from state.encoding import Codec, Record
 from state.transaction import Decoded, HiddenCoin, OutPoint, Output, Script, Transfer
 from state.types import (
     AddressField,
@@ -207,7 +206,7 @@ class WalletIndex:
         """Return the content of the file: sealed, for this viewer's eyes."""
         coins = tuple(self._coins[outpoint] for outpoint in sorted(self._coins, key=lambda one: (one.txid, one.index)))
         file = _File(self._viewer.chain_id, self._viewer.owner, self.height, coins, self.history())
-        return bytes(SecretBox(self._viewer.box_key).encrypt(encode(file)))
+        return seal_record(self._viewer.box_key, file)
 
 
 def read_index(viewer: Viewer, content: bytes) -> WalletIndex:
@@ -219,13 +218,7 @@ def read_index(viewer: Viewer, content: bytes) -> WalletIndex:
     index = WalletIndex(viewer)
     if not content:
         return index
-    try:
-        file = _codec.decode(SecretBox(viewer.box_key).decrypt(content))
-    except (nacl.exceptions.CryptoError, Refused):
-        raise Refused(
-            Reason.BAD_WALLET, "the wallet's index does not open: it is damaged or of another view key; "
-            "`nexus wallet scan --again` makes a new one",
-        ) from None
+    file = open_record(viewer.box_key, content, _codec, "the wallet's index", "nexus wallet scan --again")
     if file.chain_id != viewer.chain_id or file.owner != viewer.owner:
         raise Refused(Reason.BAD_WALLET, "the wallet's index is of another chain or account")
     index.height = file.height
