@@ -1,14 +1,14 @@
 """Anonymous accounts as bytes: keys, new accounts, who owns and holds what, and closing one in clear."""
 
-from collections.abc import Callable
 
 import pytest
 
 from crypto.accounts import CLOSING_SIZE, Accounts, Closing
 from crypto.elgamal import new_account, update
-from crypto.errors import Reason, Refused
+from crypto.errors import Reason
 from crypto.group import available, load
 from crypto.ristretto import IDENTITY, ORDER
+from tests.crypto.refusals import reason_of
 
 ENTROPY = bytes(range(32))
 SECRETS = (2**200, 2**200 + 1)
@@ -17,12 +17,6 @@ SECRETS = (2**200, 2**200 + 1)
 @pytest.fixture(params=available())
 def system(request: pytest.FixtureRequest) -> Accounts:
     return Accounts(load(request.param))
-
-
-def reason_of(call: Callable[..., object], *given: object) -> Reason:
-    with pytest.raises(Refused) as caught:
-        call(*given)
-    return caught.value.reason
 
 
 def test_keys(system: Accounts) -> None:

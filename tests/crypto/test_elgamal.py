@@ -1,6 +1,5 @@
 """QuisQuis accounts: what an update keeps and hides, what their owner reads, and what is proven of them."""
 
-from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +13,7 @@ from crypto.pedersen import pedersen
 from crypto.ristretto import IDENTITY, ORDER, Group
 from crypto.sigma import Claim, Statement
 from crypto.transcript import Transcript
+from tests.crypto.refusals import reason_of
 
 ENTROPY = b"e" * 32
 SECRET = 2**200 + 7
@@ -26,12 +26,6 @@ def group(request: pytest.FixtureRequest) -> Group:
 
 def begun() -> Transcript:
     return Transcript(b"test", bytes(32))
-
-
-def reason_of(call: Callable[..., object], *given: object) -> Reason:
-    with pytest.raises(Refused) as caught:
-        call(*given)
-    return caught.value.reason
 
 
 def holds(group: Group, statement: Statement, witness: list[int], stated: Statement) -> bool:

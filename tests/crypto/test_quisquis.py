@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from crypto import shuffle, sigma
 from crypto.elgamal import Account, new_account, update
-from crypto.errors import Reason, Refused
+from crypto.errors import Reason
 from crypto.group import available, load
 from crypto.quisquis import (
     Arrangement,
@@ -29,6 +29,7 @@ from crypto.rangeproof import RangeProof, RangeProofs
 from crypto.ristretto import IDENTITY, ORDER
 from crypto.shuffle import shuffled
 from crypto.transcript import FiatShamir
+from tests.crypto.refusals import reason_of
 
 ENTROPY = bytes(range(32))
 CONTEXT = b"\x07" * 32
@@ -71,12 +72,6 @@ def good() -> PaymentClaim:
 def proven(system: Quisquis, drawn: Arrangement, context: bytes = CONTEXT) -> PaymentClaim:
     before = tuple(account.encode() for account in drawn.inputs)
     return PaymentClaim(context, before, drawn.outputs, drawn.payment.fee, system.prove(context, drawn, ENTROPY))
-
-
-def reason_of(call: Callable[..., object], *given: object) -> Reason:
-    with pytest.raises(Refused) as caught:
-        call(*given)
-    return caught.value.reason
 
 
 def refusal(system: Quisquis, claim: PaymentClaim) -> Reason:

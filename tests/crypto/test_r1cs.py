@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from crypto import gadgets
 from crypto.algebraic import compress, digest, parameters
 from crypto.constraints import MAX_COMMITTED, MAX_MULTIPLIERS, MAX_TERMS, ConstraintSystem, Linear, Opening, linear
-from crypto.errors import Reason, Refused
+from crypto.errors import Reason
 from crypto.group import available, load
 from crypto.r1cs import ConstraintClaim, ConstraintProofs
 from crypto.ristretto import IDENTITY, ORDER
 from crypto.transcript import Transcript
+from tests.crypto.refusals import reason_of
 
 ENTROPY = b"e" * 32
 BACKENDS = pytest.mark.parametrize("name", available())
@@ -56,12 +57,6 @@ def shown(name: str, circuit: Circuit, values: list[int]) -> None:
     proof = proofs(name).prove(begun(), system, ENTROPY)
     assert len(proof) == proofs(name).proof_size(system)
     proofs(name).verify(claim(circuit, system.commitments, proof), ENTROPY)
-
-
-def reason_of(call: Callable[..., object], *given: object) -> Reason:
-    with pytest.raises(Refused) as caught:
-        call(*given)
-    return caught.value.reason
 
 
 def holds(circuit: Circuit, values: list[int]) -> bool:

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from crypto.batch import find_faults
-from crypto.errors import Reason, Refused
+from crypto.errors import Reason
 from crypto.group import available, load
 from crypto.merlin import Merlin
 from crypto.rangeproof import RangeClaim, RangeProof, RangeProofs
 from crypto.ristretto import IDENTITY, ORDER
 from crypto.transcript import Transcript
+from tests.crypto.refusals import reason_of
 
 ENTROPY = b"e" * 32
 BACKENDS = pytest.mark.parametrize("name", available())
@@ -34,12 +35,6 @@ def claim(made: RangeProof, context: int = 0) -> RangeClaim:
 
 def prove(name: str, values: list[int], bits: int = 8) -> RangeProof:
     return system(name, bits).prove(begun(), values, [1000 + place for place in range(len(values))], ENTROPY)
-
-
-def reason_of(call: Callable[..., object], *given: object) -> Reason:
-    with pytest.raises(Refused) as caught:
-        call(*given)
-    return caught.value.reason
 
 
 def failing(name: str, claims: list[RangeClaim]) -> list[int]:

@@ -1,18 +1,18 @@
 """Ring signatures: every member can sign, nobody else can, and a coin spent twice shows."""
 
-from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto import ring
-from crypto.errors import Reason, Refused
+from crypto.errors import Reason
 from crypto.group import available, load
 from crypto.pedersen import pedersen
 from crypto.ring import MOST, Ring, RingClaim, Spend, key_image, linked, public_key, sign, signature_size, verify
 from crypto.ristretto import IDENTITY, ORDER, Group
 from crypto.transcript import Transcript
+from tests.crypto.refusals import reason_of
 
 ENTROPY = b"e" * 32
 NEW_BLINDING = 2**190
@@ -25,12 +25,6 @@ def group(request: pytest.FixtureRequest) -> Group:
 
 def begun(context: bytes = bytes(32)) -> Transcript:
     return Transcript(b"test", context)
-
-
-def reason_of(call: Callable[..., object], *given: object) -> Reason:
-    with pytest.raises(Refused) as caught:
-        call(*given)
-    return caught.value.reason
 
 
 def secret_of(place: int) -> int:

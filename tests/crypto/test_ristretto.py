@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto.errors import Reason, Refused
+from crypto.errors import Reason
 from crypto.group import NATIVE, SODIUM, SWITCH, available, default, load
 from crypto.hashing import Label
 from crypto.ristretto import (
@@ -22,6 +22,7 @@ from crypto.ristretto import (
     invert_all,
     is_identity,
 )
+from tests.crypto.refusals import reason_of
 
 SCALARS = st.integers(0, ORDER - 1) | st.sampled_from([0, 1, 2, ORDER - 1, ORDER - 2, 2**252])
 UNIFORM = st.binary(min_size=64, max_size=64)
@@ -31,12 +32,6 @@ FIELD = 2**255 - 19
 @pytest.fixture(params=available())
 def group(request: pytest.FixtureRequest) -> Group:
     return load(str(request.param))
-
-
-def reason_of(call: Callable[..., object], *given: object) -> Reason:
-    with pytest.raises(Refused) as caught:
-        call(*given)
-    return caught.value.reason
 
 
 @pytest.mark.vectors

@@ -21,6 +21,7 @@ from crypto.pedersen import pedersen
 from crypto.ristretto import IDENTITY, ORDER, Group, Point
 from crypto.shuffle import Moves, ShuffleClaim, Shuffles, shuffled
 from crypto.transcript import FiatShamir, Transcript
+from tests.crypto.refusals import reason_of
 
 ENTROPY = b"e" * 32
 SIZES = (2, 3, 9)
@@ -33,12 +34,6 @@ def group(request: pytest.FixtureRequest) -> Group:
 
 def begun() -> Transcript:
     return Transcript(b"test", bytes(32))
-
-
-def reason_of(call: Callable[..., object], *given: object) -> Reason:
-    with pytest.raises(Refused) as caught:
-        call(*given)
-    return caught.value.reason
 
 
 def secret_of(place: int) -> int:

@@ -1,17 +1,17 @@
 """Sigma proofs: what is true is proven, what is not is refused by name."""
 
-from collections.abc import Callable
 
 import pytest
 
 from crypto import sigma
-from crypto.errors import Reason, Refused
+from crypto.errors import Reason
 from crypto.group import available, load
 from crypto.hashing import Label
 from crypto.pedersen import Pedersen, pedersen
 from crypto.ristretto import IDENTITY, ORDER, Group, hash_to_group
 from crypto.sigma import Claim, Row, Statement, Term
 from crypto.transcript import Transcript
+from tests.crypto.refusals import reason_of
 
 ENTROPY = b"e" * 32
 
@@ -23,12 +23,6 @@ def group(request: pytest.FixtureRequest) -> Group:
 
 def begun() -> Transcript:
     return Transcript(b"test", bytes(32))
-
-
-def reason_of(call: Callable[..., object], *given: object) -> Reason:
-    with pytest.raises(Refused) as caught:
-        call(*given)
-    return caught.value.reason
 
 
 def statements(group: Group) -> list[tuple[Statement, list[int]]]:

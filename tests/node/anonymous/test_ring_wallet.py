@@ -48,6 +48,7 @@ from state.transaction import (
 )
 from state.types import NATIVE, Address, Amount, AssetId, ChainId, Height, TxId
 from tests.apps.world import CHAIN, FEE, World, address
+from tests.crypto.refusals import reason_of
 
 CHAIN_ID = ChainId(CHAIN)
 NXS = 1_000_000
@@ -151,12 +152,6 @@ def said(decoded: Decoded) -> RingPayment:
 
 def wish(to: int, amount: int, asset: AssetId = NATIVE, text: str = "") -> RingWish:
     return RingWish(home(to), asset, Amount(amount), text)
-
-
-def reason_of(call: Callable[..., object], *given: Any, **named: Any) -> Reason:
-    with pytest.raises(Refused) as caught:
-        call(*given, **named)
-    return caught.value.reason
 
 
 def ready(chain: Chain) -> bool:
