@@ -102,6 +102,6 @@ def program_gas(ran: Ran) -> int:
     return gas + PROGRAM_PROOF + MULTIPLIER * padded(max(ran.system.multipliers, 1))
 
 
-def gas_wanted(payload: Payload, size: int, keys: Sequence[bytes], excesses: int = 0) -> int:
-    """Return the gas that the fee is charged for. Raises Refused(BAD_KEY)."""
-    return payload.gas_wanted if isinstance(payload, Call | Script) else intrinsic_gas(payload, size, keys, excesses)
+def gas_wanted(payload: Payload, intrinsic: int) -> int:
+    """Return the gas that the fee is charged for, given that of `intrinsic_gas`."""
+    return payload.gas_wanted if isinstance(payload, Call | Script) else intrinsic

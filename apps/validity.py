@@ -17,7 +17,7 @@ from itertools import pairwise
 from apps.anonymous.form import check_anonymous_form
 from apps.chain.records import Anchor, anchor
 from apps.chain.upgrade import version_at
-from apps.gas import intrinsic_gas
+from apps.gas import gas_wanted, intrinsic_gas
 from apps.hidden import check_proof_form
 from apps.proofs.records import Demands, demands, has_space
 from crypto.errors import Reason, Refused
@@ -241,7 +241,7 @@ def check_common(decoded: Decoded, keys: tuple[bytes, ...], view: View, *, exemp
     if body.expiry > anchored + params.expiry_window:
         raise Refused(Reason.EXPIRY_TOO_FAR, f"at most {params.expiry_window} heights after the anchor's {anchored}")
     intrinsic = intrinsic_gas(body.payload, len(decoded.raw), keys, decoded.excesses)
-    wanted = body.payload.gas_wanted if isinstance(body.payload, Call | Script) else intrinsic
+    wanted = gas_wanted(body.payload, intrinsic)
     if wanted < intrinsic:
         raise Refused(Reason.OUT_OF_GAS, f"gas wanted {wanted}, the transaction alone uses {intrinsic}")
     if not exempt and body.fee < wanted * params.min_gas_price:

@@ -280,7 +280,7 @@ def _gas(known: Gathered, ran: Ran | None) -> Step:
         return Step("gas", Verdict.UNKNOWN, "a signer's key is not known")
     intrinsic = intrinsic_gas(payload, len(decoded.raw), keys, decoded.excesses)
     program = 0 if ran is None else program_gas(ran)
-    wanted = gas_wanted(payload, len(decoded.raw), keys, decoded.excesses)
+    wanted = gas_wanted(payload, intrinsic)
 
     def check() -> None:
         if wanted < intrinsic + program:

@@ -256,7 +256,7 @@ def least_fee(
     size = size_of(point, payload, accounts, sponsor, proofs)
     excesses = excess_count(proofs)
     keys = [account.public_key for account in accounts]
-    return Amount(gas_wanted(payload, size, keys, excesses) * point.min_gas_price)
+    return Amount(gas_wanted(payload, intrinsic_gas(payload, size, keys, excesses)) * point.min_gas_price)
 
 
 def body_of(point: ChainPoint, payload: Payload, fee: int, sponsor: Account | None) -> Body:
