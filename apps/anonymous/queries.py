@@ -48,34 +48,22 @@ def account(reader: Reader, parameters: Mapping[str, str]) -> dict[str, Any]:
 
 def accounts(reader: Reader, parameters: Mapping[str, str]) -> dict[str, Any]:
     """anonymous/accounts {from, limit}: accounts by slot; `next` is where to go on, null at the end."""
-    count = count_accounts(reader)
-    first, after = _page(parameters, count)
-    found = [account_at(reader, slot) for slot in range(first, after)]
-    return {
-        "count": count, "next": after if after < count else None,
-        "accounts": [_account(one.id, one.kept) for one in found if one is not None],
-    }  # fmt: skip
+    slots, page = _page(parameters, count_accounts(reader))
+    found = [account_at(reader, slot) for slot in slots]
+    return page | {"accounts": [_account(one.id, one.kept) for one in found if one is not None]}
 
 
 def coins(reader: Reader, parameters: Mapping[str, str]) -> dict[str, Any]:
     """anonymous/coins {from, limit}: ring coins by number; `next` is where to go on, null at the end."""
-    count = count_coins(reader)
-    first, after = _page(parameters, count)
-    return {
-        "count": count, "next": after if after < count else None,
-        "coins": [_coin(number, known_coin(reader, number)) for number in range(first, after)],
-    }  # fmt: skip
+    numbers, page = _page(parameters, count_coins(reader))
+    return page | {"coins": [_coin(number, known_coin(reader, number)) for number in numbers]}
 
 
 def images(reader: Reader, parameters: Mapping[str, str]) -> dict[str, Any]:
     """anonymous/images {from, limit}: key images in the order in which they were shown; `next` is where to go on."""
-    count = count_images(reader)
-    first, after = _page(parameters, count)
-    found = [image_at(reader, place) for place in range(first, after)]
-    return {
-        "count": count, "next": after if after < count else None,
-        "images": [image.hex() for image in found if image is not None],
-    }  # fmt: skip
+    places, page = _page(parameters, count_images(reader))
+    found = [image_at(reader, place) for place in places]
+    return page | {"images": [image.hex() for image in found if image is not None]}
 
 
 def image(reader: Reader, parameters: Mapping[str, str]) -> dict[str, Any]:
@@ -84,13 +72,14 @@ def image(reader: Reader, parameters: Mapping[str, str]) -> dict[str, Any]:
     return {"image": asked.hex(), "place": image_place(reader, asked)}
 
 
-def _page(parameters: Mapping[str, str], count: int) -> tuple[int, int]:
-    """Return the first row of a page, and the row after its last."""
+def _page(parameters: Mapping[str, str], count: int) -> tuple[range, dict[str, Any]]:
+    """Return which of `count` rows a page has, and what it says of the others."""
     first = count_parameter(parameters, "from") if "from" in parameters else 0
     limit = count_parameter(parameters, "limit") if "limit" in parameters else MAX_PAGE
     if not 0 < limit <= MAX_PAGE:
         raise Refused(Reason.BAD_ARGUMENT, f"limit is 1 to {MAX_PAGE}")
-    return min(first, count), min(first + limit, count)
+    after = min(first + limit, count)
+    return range(first, after), {"count": count, "next": after if after < count else None}
 
 
 def _account(name: bytes, kept: KeptAccount) -> dict[str, Any]:

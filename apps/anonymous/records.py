@@ -132,8 +132,8 @@ def forget_account(state: Overlay, name: bytes) -> None:
     state.delete(ACCOUNT + name)
 
 
-def remove_account(state: Overlay, name: bytes) -> KeptAccount:
-    """Remove an account and return it; the account in the last slot moves into the hole, unchanged otherwise.
+def remove_account(state: Overlay, name: bytes) -> None:
+    """Remove an account; the account in the last slot moves into the hole, unchanged otherwise.
 
     Raises:
         Refused: ACCOUNT_NOT_FOUND.
@@ -148,7 +148,6 @@ def remove_account(state: Overlay, name: bytes) -> KeptAccount:
         put_account(state, moved.account, gone.slot, moved.height)
     state.delete(end)
     write_number(state, SLOTS, last)
-    return gone
 
 
 def held(reader: Reader) -> Amount:
