@@ -117,7 +117,7 @@ class Reason(StrEnum):
     BAD_STATE_NONCE = "bad_state_nonce"
     """A State output's nonce does not follow its predecessor's."""
     TURNSTILE_OVERDRAWN = "turnstile_overdrawn"
-    """More of an asset would leave the pool of hidden coins than ever went in."""
+    """More of an asset would leave hidden coins, anonymous accounts or ring coins than ever went in."""
     ACCOUNT_NOT_FOUND = "account_not_found"
     """There is no such anonymous account: it was renewed as one of a set, it was closed, or it never was."""
     ACCOUNT_EXISTS = "account_exists"
