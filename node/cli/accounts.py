@@ -2,14 +2,14 @@
 
 from crypto.address import decode_address, encode_address
 from crypto.errors import Reason, Refused
-from node.amounts import NATIVE_DECIMALS, asset_of, format_amount, parse_quantity, to_smallest
+from node.amounts import NATIVE_DECIMALS, NATIVE_SYMBOL, asset_of, format_amount, parse_quantity, to_smallest
 from node.api.methods import GetAccount, GetAsset, GetOutputs, GetParams, GetStatus
 from node.api.shapes import AssetView
 from node.client import Client
 from node.keystore import KeyEntry, Keystore
 from node.wallet import Account, ChainPoint, OwnCoin
 from state.encoding import Codec
-from state.records import asset_text
+from state.records import NATIVE_TEXT, asset_text
 from state.transaction import Coin, OutPoint, Output
 from state.types import NATIVE, Address, Amount, AssetId, BlockId, ChainId, Height, TxId
 from state.version import SUPPORTED_VERSIONS, check_known
@@ -89,10 +89,14 @@ def amount_of(client: Client, text: str, issuer: Address | None, least: int = 1)
 
 
 def native_amount(text: str, least: int = 1) -> Amount:
-    """Return a fee or a stake such as `0.01nxs` in unxs. Raises Refused(BAD_ARGUMENT | AMOUNT_OUT_OF_RANGE)."""
+    """Return an amount such as `0.01nxs`, where no other asset can stand, in unxs.
+
+    Raises:
+        Refused: BAD_ARGUMENT, AMOUNT_OUT_OF_RANGE.
+    """
     quantity = parse_quantity(text)
-    if asset_of(quantity.unit, None) != NATIVE:
-        raise Refused(Reason.BAD_ARGUMENT, "fees and stake are in nxs or unxs")
+    if quantity.unit not in (NATIVE_SYMBOL, NATIVE_TEXT):
+        raise Refused(Reason.BAD_ARGUMENT, f"{text!r} is not in nxs or unxs, and no other asset can stand here")
     return to_smallest(quantity, NATIVE_DECIMALS, least)
 
 

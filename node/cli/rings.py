@@ -13,6 +13,7 @@ import typer
 from crypto.errors import Reason, Refused
 from node.amounts import format_amount
 from node.anonymous.insisting import UNCERTAIN
+from node.anonymous.keys import is_anonymous_address
 from node.anonymous.ringindex import OwnCoin, RingEntry, RingIndex, read_ring_index
 from node.anonymous.ringkeys import (
     RingAddress,
@@ -121,10 +122,11 @@ def send(
     password_file: PasswordFile = None,
 ) -> None:
     """EXPERIMENTAL, classical. Pay with ring coins without telling which. A coin always hides among the same eleven."""
+    receiver = _receiver(session, to)
     with _open(session, sender, password_file) as (client, wallet):
-        wallet.scan(session, client)
         asset, units = amount_of(client, amount, None)
-        wish = RingWish(_receiver(session, to), asset, units, text)
+        wallet.scan(session, client)
+        wish = RingWish(receiver, asset, units, text)
         point = chain_point(client)
         told = f"{amount} to {to if len(to) <= 100 else to[:40] + '...'}"
         with hashcash(session, point.difficulty) as progress:
@@ -196,6 +198,10 @@ def _open(
 def _receiver(session: Session, text: str) -> RingAddress | Address:
     if is_ring_address(text):
         return decode_ring_address(text)
+    if is_anonymous_address(text):
+        raise Refused(
+            Reason.BAD_ADDRESS, "ring coins pay nxring1... and nx1... addresses; `nexus anonymous send` pays nxa1..."
+        )
     return address_named(Keystore(session.home / "keys"), text)
 
 

@@ -27,7 +27,7 @@ from node.anonymous.keys import (
 from node.anonymous.paying import Wish, check_amount
 from node.anonymous.search import AmountSearch
 from node.cli import rings
-from node.cli.accounts import native_amount
+from node.cli.accounts import chain_point, native_amount
 from node.cli.anonymity import AnonymousWallet, RemoteNode, open_wallet
 from node.cli.passwords import PasswordFile, read_password
 from node.cli.progress import hashcash
@@ -150,8 +150,10 @@ def close(
     Everybody sees which account it was, what it held, and whose it is now. To take out less than all of it, first pay
     that much to an address of one's own.
     """
-    wallet = _scanned(sending)
+    if amount and all_:
+        raise Refused(Reason.USAGE, f"either {amount}, to close one account that holds it, or --all")
     units = native_amount(amount, least=0) if amount else None
+    wallet = _scanned(sending)
     chosen = _to_close(wallet.index.own(), units, all_=all_)
     for own in chosen:
         wallet.expect("closed", own.amount, before=(own.amount,))
@@ -211,7 +213,7 @@ def _manner(
     session: Session, client: Client, wallet: AnonymousWallet, attempts: int, wait: bool
 ) -> Iterator[Manner]:
     session.note(f"anonymous payments are {WARNING}")
-    point = RemoteNode(client, session.note, 0.0).point()
+    point = chain_point(client)
     with hashcash(session, point.difficulty) as progress:
         yield Manner(
             secrets.token_bytes, AmountSearch(), wallet.save, session.note, progress, attempts=attempts, wait=wait

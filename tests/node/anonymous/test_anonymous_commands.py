@@ -58,6 +58,10 @@ def test_an_address_takes_no_node(tmp_path: Path) -> None:
         (("anonymous", "send", texts[0], "1nxs", "--from", "nobody"), Reason.KEY_NOT_FOUND),
         (("anonymous", "send", texts[0], "1nxs", "--from", "a"), Reason.UNREACHABLE),
         (("anonymous", "scan", "--amount", "much", "--from", "a"), Reason.BAD_ARGUMENT),
+        (("anonymous", "scan", "--amount", "3gold", "--from", "a"), Reason.BAD_ARGUMENT),
+        (("anonymous", "close", "1nxs", "--all", "--from", "a"), Reason.USAGE),
+        (("anonymous", "ring", "send", texts[0], "1nxs", "--from", "a"), Reason.BAD_ADDRESS),
+        (("anonymous", "ring", "send", "nxring1abc", "1nxs", "--from", "a"), Reason.BAD_ADDRESS),
     ):
         with pytest.raises(Refused) as refused:
             run(*words)
