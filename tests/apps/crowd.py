@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+from msgspec.structs import replace
+
 from apps.anonymous.messages import Close, Open
 from apps.anonymous.records import Slotted, account_at, account_id, count_accounts, known_account
+from crypto.accounts import Closing
 from crypto.hashing import Label, digest
-from crypto.quisquis import Arrangement, Closing, Payment, default_quisquis
+from crypto.quisquis import Arrangement, Payment, default_quisquis
 from crypto.ristretto import ORDER
 from state.encoding import encode
 from state.transaction import (
@@ -17,13 +20,11 @@ from state.transaction import (
     AccountProof,
     Body,
     Decoded,
-    Proof,
-    assemble,
     decode_transaction,
     sign_digest,
 )
-from state.types import Amount, Height
-from tests.apps.world import CHAIN, World, address
+from state.types import Amount
+from tests.apps.world import CHAIN, World, address, with_proofs
 
 FEE = 1_000_000
 BALANCE = 10 * FEE
@@ -90,39 +91,34 @@ class Crowd:
         """Bytes that never come again."""
         return digest(Label.KEY_DERIVE, next(self._drawn).to_bytes(8, "big"))
 
-    def pay(
+    def pay(self, name: str, amount: int, **how: Any) -> Decoded:
+        """Pay as it is prepared, with its proof."""
+        return self.proven(*self.prepared(name, amount, **how))
+
+    def prepared(
         self, name: str, amount: int, *, among: Sequence[bytes] = (), receiver: bytes = b"", fee: int = FEE,
         balance: int = BALANCE, sponsor: str = "", **changes: Any,
-    ) -> Decoded:
-        """Pay an amount to a new key, out of somebody's first account and hidden among accounts (the first nine)."""
+    ) -> tuple[Decoded, Arrangement]:
+        """Return a payment without a proof, and what proves it.
+
+        It pays a new key out of somebody's first account, hidden among accounts (the first nine).
+        """
         own = self.of(name)[0]
         others = [one for one in (among or [each.id for each in self.all()]) if one != own]
         chosen = tuple(sorted([own, *others[: SET_SIZE - 1]]))
         key = receiver or self.key("receiver")
         inputs = [known_account(self.world.records, one).account for one in chosen] + [key * 2]
-        drawn = default_quisquis().arrange(
-            inputs, Payment(chosen.index(own), number(name), balance, SET_SIZE, amount, fee), self.entropy()
-        )
-        payload = AccountPayment(chosen, key, drawn.outputs)
+        payment = Payment(chosen.index(own), number(name), balance, SET_SIZE, amount, fee)
+        drawn = default_quisquis().arrange(inputs, payment, self.entropy())
         signers = [sponsor] if sponsor else []
         if sponsor:
             changes["sponsor"] = address(sponsor)
-        return self.proven(self.world.sign(payload, signers, fee=fee, **changes), drawn)
+        return self.world.sign(AccountPayment(chosen, key, drawn.outputs), signers, fee=fee, **changes), drawn
 
     def proven(self, plain: Decoded, drawn: Arrangement) -> Decoded:
         """Put the proof beside a body."""
         proof = default_quisquis().prove(sign_digest(plain.transaction.body), drawn, self.entropy())
-        return with_proof(plain, AccountProof(*proof))
-
-    def prepared(self, name: str, amount: int) -> tuple[Decoded, Arrangement]:
-        """Return a payment without a proof, and what proves it."""
-        own = self.of(name)[0]
-        chosen = tuple(sorted([own, *[one.id for one in self.all() if one.id != own][: SET_SIZE - 1]]))
-        key = self.key("receiver")
-        inputs = [known_account(self.world.records, one).account for one in chosen] + [key * 2]
-        payment = Payment(chosen.index(own), number(name), BALANCE, SET_SIZE, amount, FEE)
-        drawn = default_quisquis().arrange(inputs, payment, self.entropy())
-        return self.world.sign(AccountPayment(chosen, key, drawn.outputs), [], fee=FEE), drawn
+        return with_proofs(plain, AccountProof(*proof))
 
 
 def payment_of(decoded: Decoded) -> AccountPayment:
@@ -131,16 +127,6 @@ def payment_of(decoded: Decoded) -> AccountPayment:
     return decoded.body.payload
 
 
-def with_proof(decoded: Decoded, *proofs: Proof) -> Decoded:
-    """Return the transaction with another proof."""
-    return decode_transaction(assemble(decoded.body, decoded.transaction.witnesses, proofs))
-
-
 def with_body(decoded: Decoded, body: Body) -> Decoded:
     """Return the transaction with another body, its proof as it is."""
-    return decode_transaction(
-        encode(type(decoded.transaction)(encode(body), decoded.transaction.witnesses, decoded.transaction.proofs))
-    )
-
-
-__all__ = ["BALANCE", "FEE", "Crowd", "Height", "number", "payment_of", "with_body", "with_proof"]
+    return decode_transaction(encode(replace(decoded.transaction, body=encode(body))))

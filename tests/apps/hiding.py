@@ -19,7 +19,6 @@ from state.transaction import (
     HiddenCoin,
     OutPoint,
     Output,
-    Proof,
     Transfer,
     TransferProof,
     assemble,
@@ -103,11 +102,6 @@ def shown(decoded: Decoded) -> TransferProof:
     return decoded.shown
 
 
-def with_proofs(decoded: Decoded, *proofs: Proof) -> Decoded:
-    """Return the transaction with other proofs."""
-    return decode_transaction(assemble(decoded.body, decoded.transaction.witnesses, proofs))
-
-
 def commitments(outputs: Sequence[Output], asset: AssetId) -> tuple[bytes, ...]:
     """Return the commitments of the hidden coins of an asset."""
     return tuple(one.commitment for one in outputs if isinstance(one, HiddenCoin) and one.asset == asset)
@@ -118,4 +112,4 @@ def clear(outputs: Sequence[Output], asset: AssetId) -> int:
     return sum(one.amount for one in outputs if isinstance(one, Coin) and one.asset == asset)
 
 
-__all__ = ["Vault", "clear", "commitments", "note_info", "shown", "with_proofs"]
+__all__ = ["Vault", "clear", "commitments", "note_info", "shown"]

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from msgspec.structs import replace
-
 from apps.anonymous.messages import Mint
 from apps.anonymous.records import count_coins, known_coin
 from apps.anonymous.ring import RING_AGE
@@ -31,7 +29,7 @@ from state.transaction import (
     sign_digest,
 )
 from state.types import NATIVE, Amount, AssetId
-from tests.apps.world import FEE, World, address
+from tests.apps.world import FEE, World, address, with_proofs
 
 ENTROPY = bytes([9]) * 32
 
@@ -137,11 +135,6 @@ class RingVault:
             public[coin.asset] = public.get(coin.asset, 0) - coin.opening.amount
         shown = default_ring_payments().prove(sign_digest(encode(body)), spends, made, public, ENTROPY)
         return RingProof(shown.signatures, shown.ranges, shown.excesses)
-
-
-def with_proofs(decoded: Decoded, *proofs: Proof) -> Decoded:
-    """Return a transaction with other proofs."""
-    return decode_transaction(encode(replace(decoded.transaction, proofs=proofs)))
 
 
 def unsigned(body: Body, *proofs: Proof) -> Decoded:

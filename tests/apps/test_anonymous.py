@@ -42,8 +42,8 @@ from state.transaction import (
     decode_transaction,
 )
 from state.types import NATIVE, Amount, Height
-from tests.apps.crowd import BALANCE, FEE, Crowd, number, payment_of, with_body, with_proof
-from tests.apps.world import CHAIN, START, World, address, always
+from tests.apps.crowd import BALANCE, FEE, Crowd, number, payment_of, with_body
+from tests.apps.world import CHAIN, START, World, address, always, with_proofs
 
 
 @pytest.fixture
@@ -300,15 +300,15 @@ def test_a_proof_is_of_one_body_and_of_one_set(crowd: Crowd) -> None:
     assert crowd.world.refuses(with_body(good, replace(good.body, expiry=Height(good.body.expiry - 1)))) \
         is Reason.BAD_MOVEMENT
     assert crowd.world.refuses(with_body(good, replace(good.body, fee=Amount(FEE + 1)))) is Reason.BAD_MOVEMENT
-    assert crowd.world.refuses(with_proof(good, proof_of(other))) is Reason.BAD_MOVEMENT
-    assert crowd.world.refuses(with_proof(good)) is Reason.MISSING_PROOF
-    assert crowd.world.refuses(with_proof(good, TransferProof(b"", (bytes(64),)))) is Reason.SURPLUS_PROOF
+    assert crowd.world.refuses(with_proofs(good, proof_of(other))) is Reason.BAD_MOVEMENT
+    assert crowd.world.refuses(with_proofs(good)) is Reason.MISSING_PROOF
+    assert crowd.world.refuses(with_proofs(good, TransferProof(b"", (bytes(64),)))) is Reason.SURPLUS_PROOF
     plain = crowd.world.transfer(
         ["alice"], [crowd.world.coin("alice", 3 * FEE)], [Coin(NATIVE, address("alice"), Amount(2 * FEE))]
     )
-    assert crowd.world.refuses(with_proof(plain, proof_of(good))) is Reason.SURPLUS_PROOF
+    assert crowd.world.refuses(with_proofs(plain, proof_of(good))) is Reason.SURPLUS_PROOF
     call = crowd.world.call("alice", Open(Amount(1), crowd.key("x")))
-    assert crowd.world.refuses(with_proof(call, proof_of(good))) is Reason.SURPLUS_PROOF
+    assert crowd.world.refuses(with_proofs(call, proof_of(good))) is Reason.SURPLUS_PROOF
 
 
 @pytest.mark.parametrize("part", AccountProof.__struct_fields__)
@@ -319,7 +319,7 @@ def test_any_bit_of_a_proof_counts(crowd: Crowd, part: str) -> None:
         raw = bytearray(getattr(proof_of(good), part))
         raw[rng.randrange(len(raw))] ^= 1 << rng.randrange(8)
         spoilt = replace(proof_of(good), **{part: bytes(raw)})
-        assert crowd.world.refuses(with_proof(good, spoilt)) in {
+        assert crowd.world.refuses(with_proofs(good, spoilt)) in {
             Reason.BAD_POINT, Reason.BAD_SCALAR, Reason.BAD_MOVEMENT, Reason.BAD_RANGE_PROOF, Reason.BAD_SHUFFLE,
         }  # fmt: skip
 
@@ -328,7 +328,7 @@ def test_a_proof_of_another_length_does_not_decode(crowd: Crowd) -> None:
     proof = proof_of(crowd.pay("m0", FEE))
     for part in AccountProof.__struct_fields__:
         with pytest.raises(Refused) as caught:
-            with_proof(crowd.pay("m0", FEE), replace(proof, **{part: getattr(proof, part)[:-1]}))
+            with_proofs(crowd.pay("m0", FEE), replace(proof, **{part: getattr(proof, part)[:-1]}))
         assert caught.value.reason is Reason.MALFORMED
 
 
@@ -336,7 +336,7 @@ def test_many_bad_ones_among_good_ones_are_named() -> None:
     crowd = Crowd(World(), tuple(f"m{place}" for place in range(2 * SET_SIZE)))
     ids = [one.id for one in crowd.all()]
     good, bad = crowd.pay("m0", FEE, among=ids[:9]), crowd.pay("m9", FEE, among=ids[9:])
-    bad = with_proof(bad, replace(proof_of(bad), amounts=proof_of(good).amounts))
+    bad = with_proofs(bad, replace(proof_of(bad), amounts=proof_of(good).amounts))
     with pytest.raises(InvalidTransaction) as caught:
         crowd.world.execute(good, bad)
     assert (caught.value.index, caught.value.reason) == (1, Reason.BAD_MOVEMENT)
@@ -362,7 +362,7 @@ def test_simulation_needs_no_proof_that_holds(crowd: Crowd) -> None:
     payment = crowd.pay("m0", FEE)
     empty = AccountProof(*(bytes(len(part)) for part in (getattr(proof_of(payment), name) for name in
                                                           AccountProof.__struct_fields__)))
-    receipt = simulate(crowd.world.records, crowd.world.draft(), with_proof(payment, empty))
+    receipt = simulate(crowd.world.records, crowd.world.draft(), with_proofs(payment, empty))
     assert receipt.reason == "" and receipt.gas_wanted == crowd.world.one(payment).gas_wanted
 
 
@@ -406,7 +406,7 @@ def test_what_the_bytes_alone_show(crowd: Crowd) -> None:
     check_alone(good)
     proof = proof_of(good)
     for part in ("first", "second", "ranges", "movement"):  # the proofs are one: only the payer makes another
-        spoilt = with_proof(good, replace(proof, **{part: getattr(proof, part)[:-32] + bytes(32)}))
+        spoilt = with_proofs(good, replace(proof, **{part: getattr(proof, part)[:-32] + bytes(32)}))
         with pytest.raises(Refused) as caught:
             check_alone(spoilt)
         assert caught.value.reason is Reason.BAD_MOVEMENT

@@ -35,8 +35,8 @@ from state.transaction import (
     sign_digest,
 )
 from state.types import NATIVE, Amount, AssetId, Height, TxId
-from tests.apps.hiding import Vault, shown, with_proofs
-from tests.apps.world import CHAIN, FEE, World, address, deposit
+from tests.apps.hiding import Vault, shown
+from tests.apps.world import CHAIN, FEE, World, address, deposit, with_proofs
 
 NOT_A_POINT = b"\xff" * ENCODING_SIZE
 Held = list[tuple[OutPoint, Output]]

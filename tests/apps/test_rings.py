@@ -51,8 +51,8 @@ from state.transaction import (
     sign_digest,
 )
 from state.types import MAX_AMOUNT, NATIVE, Amount, AssetId, Height
-from tests.apps.ringing import RingVault, clear, unsigned, with_proofs
-from tests.apps.world import CHAIN, FEE, START, World, address, make_genesis
+from tests.apps.ringing import RingVault, clear, unsigned
+from tests.apps.world import CHAIN, FEE, START, World, address, make_genesis, with_proofs
 
 NOT_A_POINT = b"\xff" * 32
 

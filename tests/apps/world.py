@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from apps.chain.records import validators_at
 from apps.execution import execute_block
@@ -35,6 +36,7 @@ from state.transaction import (
     OutPoint,
     Output,
     Payload,
+    Proof,
     Transfer,
     Witness,
     assemble,
@@ -233,6 +235,11 @@ class World:
         """Make a coin by a deposit of the owner, and return where it is."""
         receipt = self.does(owner, deposit(asset, (owner, amount)))
         return OutPoint(receipt.txid, 0)
+
+
+def with_proofs(decoded: Decoded, *proofs: Proof) -> Decoded:
+    """Return the transaction with other proofs."""
+    return decode_transaction(encode(replace(decoded.transaction, proofs=proofs)))
 
 
 def message_name(message: Record) -> str:

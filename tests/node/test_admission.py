@@ -7,8 +7,8 @@ from node.mempool import Limits, Mempool
 from node.signatures import SignatureCache, verdicts
 from state.transaction import AccountProof, Decoded
 from state.types import Height
-from tests.apps.crowd import FEE, Crowd, with_proof
-from tests.apps.world import CHAIN, World, always
+from tests.apps.crowd import FEE, Crowd
+from tests.apps.world import CHAIN, World, always, with_proofs
 
 
 class NoSignatures:
@@ -30,7 +30,7 @@ def other_proof(decoded: Decoded) -> Decoded:
     [proof] = decoded.transaction.proofs
     fields = list(proof.__struct_fields__)
     assert isinstance(proof, AccountProof) and fields[-1] == "ranges"
-    return with_proof(decoded, AccountProof(
+    return with_proofs(decoded, AccountProof(
         proof.mixed, proof.moved, proof.first, proof.second, proof.amounts, proof.movement,
         proof.ranges[:-1] + bytes([proof.ranges[-1] ^ 1]),
     ))
