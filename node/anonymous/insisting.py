@@ -35,14 +35,13 @@ UNCERTAIN: Final = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What became of a transaction: `waiting`, `unknown`, `succeeded` or `failed` with a reason.
+    """What became of a transaction: `waiting`, `unknown`, `succeeded` or `failed`.
 
     `height` is of its block, or the last one that can be that.
     """
 
     status: str
     height: Height
-    reason: str = ""
 
 
 class Node(Protocol):

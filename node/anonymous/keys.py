@@ -15,9 +15,9 @@ from crypto.accounts import KEY_SIZE
 from crypto.errors import Reason, Refused
 from crypto.hashing import Label, digest
 from crypto.quisquis import Quisquis, default_quisquis
-from crypto.ristretto import ORDER, scalar_from_uniform
+from crypto.ristretto import scalar_from_uniform
+from node.hidden.viewing import SEED_SIZE
 
-SEED_SIZE: Final = 32
 PREFIX: Final = "nxa"
 ADDRESS_LENGTH: Final = 113
 """Characters: prefix, separator, 103 digits of 5 bits, checksum of 6."""
@@ -57,7 +57,7 @@ def anonymous_keys(seed: bytes) -> AnonymousKeys:
 
 def random_scalar(uniform: bytes) -> int:
     """Return a scalar that is not zero, out of 64 random bytes."""
-    return scalar_from_uniform(uniform) % ORDER or 1
+    return scalar_from_uniform(uniform) or 1
 
 
 def encode_anonymous_address(key: bytes) -> str:

@@ -23,7 +23,8 @@ from crypto.hpke import PUBLIC_SIZE, Opener, check_sealing_key, sealing_key_from
 from crypto.notes import open_copy
 from crypto.ringnotes import RingNote, open_ring_note, ring_note_info
 from crypto.ringpay import RingPayments, default_ring_payments
-from crypto.ristretto import ORDER, decode_nonzero, scalar_from_uniform
+from crypto.ristretto import ORDER, decode_nonzero
+from node.anonymous.keys import random_scalar
 from node.hidden.viewing import SEED_SIZE, from_text, to_text
 from state.encoding import Codec, Record, encode
 from state.types import AssetId, ChainId, ChainIdField, Hash32
@@ -81,7 +82,7 @@ def ring_keys(seed: bytes) -> RingKeys:
     """Return the keys of a viewing seed (`node.hidden.viewing`). Raises Refused(BAD_KEY) for another size."""
     if len(seed) != SEED_SIZE:
         raise Refused(Reason.BAD_KEY, f"a viewing seed has {SEED_SIZE} bytes, not {len(seed)}")
-    secret = scalar_from_uniform(_derived(seed, b"spend 0") + _derived(seed, b"spend 1")) or 1
+    secret = random_scalar(_derived(seed, b"spend 0") + _derived(seed, b"spend 1"))
     receiving, incoming = sealing_key_from_seed(_derived(seed, b"incoming"))
     spend_key = default_ring_payments().spend_key(secret)
     return RingKeys(secret, spend_key, receiving, incoming, _derived(seed, b"outgoing"), _derived(seed, b"box"))

@@ -15,9 +15,10 @@ from crypto.confidential import Opening, default_proofs
 from crypto.errors import Reason, Refused
 from crypto.ringnotes import RingNote, ring_note_info, seal_ring_note
 from crypto.ringpay import RingMade, RingSpend, default_ring_payments
-from crypto.ristretto import UNIFORM_SIZE, encode_scalar, scalar_from_uniform
+from crypto.ristretto import UNIFORM_SIZE, decode_scalar, encode_scalar
 from node.amounts import format_amount
 from node.anonymous.choosing import Randomness
+from node.anonymous.keys import random_scalar
 from node.anonymous.ringindex import OwnCoin, RingIndex, SentPayment
 from node.anonymous.ringkeys import RingAddress, RingViewer
 from node.anonymous.ringsets import PERIOD, RingSets
@@ -162,7 +163,7 @@ def new_ring_coin(viewer: RingViewer, wish: RingWish, random: Randomness) -> New
     """Return a ring coin for an address with a key that nobody can link with it."""
     if not isinstance(wish.to, RingAddress):
         raise Refused(Reason.BAD_ARGUMENT, "ring coins are for ring addresses")
-    tweak, blinding = (scalar_from_uniform(random(UNIFORM_SIZE)) or 1 for _ in range(2))
+    tweak, blinding = (random_scalar(random(UNIFORM_SIZE)) for _ in range(2))
     opening = Opening(wish.amount, blinding)
     key, commitment = viewer.payments.one_time_key(wish.to.spend_key, tweak), viewer.payments.commit(opening)
     info = ring_note_info(viewer.chain_id, wish.asset, key, commitment)
@@ -307,8 +308,8 @@ def _spend(index: RingIndex, coin: OwnCoin, members: tuple[int, ...], random: Ra
         )
     viewer = index.viewer
     kept = [index.coins[number] for number in members]
-    tweak, opening = int.from_bytes(coin.tweak, "little"), coin.opening
-    blinding = scalar_from_uniform(random(UNIFORM_SIZE)) or 1
+    tweak, opening = decode_scalar(coin.tweak), coin.opening
+    blinding = random_scalar(random(UNIFORM_SIZE))
     commitment = viewer.payments.commit(Opening(coin.amount, blinding))
     stated = ring.Ring(
         tuple(one.key for one in kept), tuple(one.commitment for one in kept), commitment, coin.image

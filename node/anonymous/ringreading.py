@@ -4,7 +4,7 @@ It asks for what it has not seen yet by number, and for nothing else: the node l
 and how long it did not look, not which coins are its own.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -12,13 +12,12 @@ import msgspec
 from apps.anonymous.queries import MAX_PAGE
 from apps.parameters import asset_parameter
 from crypto.errors import Reason, Refused
+from node.anonymous.index import Tell, no_words
 from node.anonymous.ringindex import NotedCoin, RingIndex
 from node.anonymous.ringkeys import PublicCoin
 from node.api.methods import Ask, GetStatus, QueryModule
 from state.types import HASH_SIZE, Height
 
-Tell = Callable[[str], None]
-"""Is told what goes on."""
 P = TypeVar("P")
 R = TypeVar("R")
 
@@ -50,11 +49,7 @@ class _Images(msgspec.Struct, frozen=True):
     images: list[str]
 
 
-def no_tell(_words: str) -> None:
-    """Tell nobody."""
-
-
-def scan_rings(client: Answers, index: RingIndex, tell: Tell = no_tell) -> int:
+def scan_rings(client: Answers, index: RingIndex, tell: Tell = no_words) -> int:
     """Take in everything since the last scan; return how many new coins are the wallet's.
 
     It may be broken off between two pages and goes on there. 256 coins come with a page.

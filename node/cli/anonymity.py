@@ -115,7 +115,7 @@ class RemoteNode:
         deadline, unknown = time.monotonic() + self._timeout, 0
         while True:
             view = self._client.ask(GetTransactionStatus(txid=txid.hex()))
-            fate = Fate(view.status, Height(int(view.height or 0)), view.reason)
+            fate = Fate(view.status, Height(int(view.height or 0)))
             unknown = unknown + 1 if fate.status == "unknown" else 0
             if fate.status in ("succeeded", "failed") or unknown >= GONE or time.monotonic() > deadline:
                 return fate
