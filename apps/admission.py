@@ -16,8 +16,8 @@ from apps.prooftask import ClosingClaim, ProofTask
 from apps.registry import MESSAGES
 from apps.token.messages import Withdraw
 from apps.validity import View, check_common, check_fee_funds, check_where, resolve_keys, stateless_check
+from crypto.accounts import Closing
 from crypto.errors import Reason, Refused
-from crypto.quisquis import Closing
 from state.changes import Reader
 from state.encoding import Codec
 from state.ledger import nonce, output

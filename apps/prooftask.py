@@ -3,11 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from crypto.accounts import Closing
 from crypto.batch import Fault
 from crypto.confidential import Claim, default_proofs
 from crypto.errors import Refused
 from crypto.hashing import Label, digest
-from crypto.quisquis import Closing, PaymentClaim, default_quisquis
+from crypto.quisquis import PaymentClaim, default_quisquis
 from crypto.ringpay import RingPaymentClaim, default_ring_payments
 from state.types import WtxId
 from state.zkvm.proving import ProgramClaim, program_faults

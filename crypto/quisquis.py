@@ -30,10 +30,7 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from crypto import sigma
-from crypto.accounts import CLOSING_SIZE as CLOSING_SIZE
-from crypto.accounts import KEY_SIZE as KEY_SIZE
-from crypto.accounts import Accounts, check_amounts
-from crypto.accounts import Closing as Closing
+from crypto.accounts import KEY_SIZE, Accounts, check_amounts
 from crypto.batch import Fault, find_faults
 from crypto.elgamal import ACCOUNT_SIZE, Account, decode_account
 from crypto.errors import Reason, Refused

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from crypto.quisquis import CLOSING_SIZE
+from crypto.accounts import CLOSING_SIZE
 from state.encoding import Record
 from state.transaction import ACCOUNT_KEY_SIZE, NOTE_SIZE
 from state.types import AmountField, AssetField, Hash32
@@ -24,7 +24,7 @@ class Close(Record, frozen=True):
     """anonymous/close: turn an anonymous account into unxs of the sender's balance.
 
     `amount` is all that the account with the id `account` holds; `proof` shows that, and that the sender knows the
-    account's secret (`crypto.quisquis.Closing`).
+    account's secret (`crypto.accounts.Closing`).
     """
 
     account: Hash32

@@ -6,7 +6,8 @@ from apps.anonymous.messages import Close, Open
 from apps.anonymous.records import add_held, append_account, check_free, known_account, remove_account
 from apps.gas import RECORD
 from apps.module import Context
-from crypto.quisquis import Closing, default_quisquis
+from crypto.accounts import Closing
+from crypto.quisquis import default_quisquis
 from state.ledger import credit, debit
 from state.types import NATIVE
 

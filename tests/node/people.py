@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from apps.anonymous.messages import Close, Open
 from apps.anonymous.records import Slotted, account_at, count_accounts
+from crypto.accounts import Closing
 from crypto.keys import SecretKey
-from crypto.quisquis import Closing, Payment, default_quisquis
+from crypto.quisquis import Payment, default_quisquis
 from crypto.ristretto import scalar_from_uniform
 from node.wallet import Account, ChainPoint, Signed, body_of, call, message
 from state.changes import Reader
