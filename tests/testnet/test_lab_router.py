@@ -125,5 +125,8 @@ def test_on_a_thread_of_its_own_it_is_cut_and_healed_from_outside(plain: dict[st
             assert plain["b"].recvfrom(100)[0] == bytes([number])
         router.cut(frozenset("a"))
         plain["a"].sendto(b"never", (HOST, router.public["b"]))
-        while router.figures != (100, 1):
+        for _ in range(1000):
+            if router.figures == (100, 1):
+                break
             time.sleep(0.01)
+        assert router.figures == (100, 1)
