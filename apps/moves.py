@@ -61,8 +61,8 @@ def check_alone(decoded: Decoded) -> None:
     """Verify what the bytes of a transaction whose form was checked show by themselves: as much of its proofs as is
     about nothing in the state.
 
-    Nobody but the payer makes other bytes that pass, of the same body: a proof that is left out here is bound to those
-    that are not.
+    Of an anonymous payment nobody but the payer makes other bytes that pass, of the same body: a proof that is left out
+    here is bound to those that are not. Of a transfer or script, what is shown but ranges waits for the outputs spent.
 
     Raises:
         Refused: MISSING_PROOF, MALFORMED, BAD_POINT, BAD_SCALAR, BAD_RANGE_PROOF, BAD_EXCESS, BAD_MOVEMENT,
