@@ -31,7 +31,7 @@ from node.cli.passwords import PasswordFile, read_password
 from node.cli.progress import hashcash
 from node.cli.sending import Sending, submit, transaction
 from node.cli.session import Session, command
-from node.cli.viewing import chain_of, own_seed, wallet_folder
+from node.cli.viewing import Owner, chain_of, own_seed, wallet_folder
 from node.client import Client
 from node.document import DiskDocument, Document
 from node.keystore import KeyEntry, Keystore
@@ -45,7 +45,6 @@ app = typer.Typer(
     "reads who spent what and takes the money.",
 )
 
-Owner = Annotated[str, typer.Option("--from", envvar="NEXUS_FROM", help="Name of the account's key.")]
 AmountText = Annotated[str, typer.Argument(metavar="AMOUNT", help="1.5nxs, 25gold@ISSUER.")]
 Text = Annotated[str, typer.Option(help="Goes into the note: at most 32 bytes, for the receiver's eyes alone.")]
 

@@ -7,6 +7,9 @@ change its signing key, what was sent to it stays readable. The index is sealed 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from crypto.errors import Reason, Refused
 from crypto.hashing import Label, digest
@@ -21,6 +24,9 @@ from node.hidden.viewing import Viewer, ViewKeys, decode_view_key, view_keys, vi
 from node.home import PRIVATE_FOLDER, write_file
 from node.keystore import MAX_KEY_FILE, KeyEntry, Keystore
 from state.types import ChainId
+
+Owner = Annotated[str, typer.Option("--from", envvar="NEXUS_FROM", help="Name of the account's key.")]
+"""Whose wallet a command is about."""
 
 
 @dataclass(frozen=True, slots=True)

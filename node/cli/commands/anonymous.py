@@ -33,7 +33,7 @@ from node.cli.passwords import PasswordFile, read_password
 from node.cli.progress import hashcash
 from node.cli.sending import Sending, transaction
 from node.cli.session import Session, command
-from node.cli.viewing import own_seed
+from node.cli.viewing import Owner, own_seed
 from node.client import Client
 from node.keystore import Keystore
 from node.wallet import message
@@ -46,7 +46,6 @@ WARNING: Final = (
 app = typer.Typer(no_args_is_help=True, help=f"Pay without telling who pays whom how much. {WARNING}")
 app.add_typer(rings.app, name="ring")
 
-Owner = Annotated[str, typer.Option("--from", envvar="NEXUS_FROM", help="Name of the account's key.")]
 AmountText = Annotated[str, typer.Argument(metavar="AMOUNT", help="Such as 1.5nxs.")]
 Attempts = Annotated[int, typer.Option(min=1, max=100, help="How often to prove, if others come first.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is in a block.")]

@@ -15,7 +15,7 @@ from node.cli.accounts import coins_of, shown_amount
 from node.cli.passwords import PasswordFile, read_password
 from node.cli.sending import Plan, Sending, transaction
 from node.cli.session import Session, command
-from node.cli.viewing import Wallet, chain_of, foreign_wallet, own_keys, own_wallet
+from node.cli.viewing import Owner, Wallet, chain_of, foreign_wallet, own_keys, own_wallet
 from node.client import Client
 from node.hidden.index import Entry, Sum, WalletIndex
 from node.hidden.invoice import Invoice, decode_invoice, encode_invoice, is_invoice
@@ -30,7 +30,6 @@ from state.types import NATIVE, Amount, AssetId
 app = typer.Typer(no_args_is_help=True)
 
 _DIRECTIONS: Final = {"incoming": Direction.INCOMING, "outgoing": Direction.OUTGOING}
-Owner = Annotated[str, typer.Option("--from", envvar="NEXUS_FROM", help="Name of the account's key.")]
 View = Annotated[Path | None, typer.Option(help="File with a view key, instead of a key of one's own.")]
 Text = Annotated[str, typer.Option(help="Goes into the note: at most 64 bytes, for the receiver's eyes alone.")]
 
