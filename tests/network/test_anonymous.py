@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,9 +20,7 @@ from node.cli.accounts import native_amount
 from node.cli.main import app
 from node.client import Client
 from state.transaction import AccountPayment, decode_transaction
-from testnet.create import WALLET_PASSWORD, create_network
-from testnet.network import LocalNetwork
-from testnet.view import look
+from tests.network.town import Town
 
 pytestmark = pytest.mark.network
 
@@ -31,31 +28,8 @@ ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.starts
 NXS = 1_000_000
 
 
-class Town:
-    """A network and people who use its command line."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        create_network(root, 4)
-        self.net = LocalNetwork(root)
-        self.password = root / "password"
-        self.password.write_text(WALLET_PASSWORD)
-
-    def start(self) -> None:
-        """Start all nodes, and wait until they know each other."""
-        self.net.start_all()
-        self.net.wait_until(lambda: all(row.state == "running" and row.peers for row in look(self.net)), "the start")
-        self.settle()
-
-    def settle(self) -> None:
-        """Wait until every node has the blocks that any has: who is asked next need not be who was told last."""
-        best = max(row.height or 0 for row in look(self.net))
-        self.net.wait_until(lambda: all((row.height or 0) >= best for row in look(self.net)), "the same blocks")
-
-    def words(self, home: str, node: int, *words: str) -> list[str]:
-        """Return what a person writes after `nexus`."""
-        where = ["--home", str(self.root / home), "--node", self.net.members[node].url]
-        return ["--output", "json", *where, *words, "--password-file", str(self.password)]
+class AnonymousTown(Town):
+    """People with anonymous wallets."""
 
     def nexus(self, home: str, *words: str, node: int = 0, words_in: str = "") -> Any:
         """Run a command against one of the nodes, in this process: starting one takes longer than most commands."""
@@ -84,8 +58,8 @@ class Town:
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    made = Town(tmp_path_factory.mktemp("anonymous") / "net")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnonymousTown]:
+    made = AnonymousTown(tmp_path_factory.mktemp("anonymous") / "net")
     try:
         made.start()
         yield made
@@ -93,7 +67,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         made.net.stop_all()
 
 
-def person(town: Town, name: str) -> str:
+def person(town: AnonymousTown, name: str) -> str:
     """Make a wallet from new words, and return them."""
     phrase = new_phrase()
     town.nexus(name, "keys", "add", name, "--recover", "--key-cost", "quick", words_in=phrase + "\n")
@@ -108,7 +82,7 @@ def refused(reason: Reason) -> "pytest.RaisesExc[Refused]":
     return pytest.RaisesExc(Refused, check=lambda error: error.reason is reason)
 
 
-def test_accounts_and_rings_restart_and_recovery(town: Town) -> None:
+def test_accounts_and_rings_restart_and_recovery(town: AnonymousTown) -> None:
     words = {name: person(town, name) for name in ("alice", "bob")}
     clear = {name: encode_address(KeyTree.from_phrase(words[name]).account().address) for name in words}
     town.nexus("wallets", "tx", "transfer", clear["alice"], "100nxs", "--from", "faucet")
@@ -124,7 +98,7 @@ def test_accounts_and_rings_restart_and_recovery(town: Town) -> None:
     town.anonymous("wallets", "ring", "mint", "6nxs", "--to", rings, "--pieces", "2")
     town.anonymous("wallets", "ring", "mint", "9nxs", "--pieces", "9")
 
-    town.settle()
+    town.spread()
 
     # both pay at once: of thirteen accounts their sets have some in common, and who comes second proves again
     payers = [
@@ -135,7 +109,7 @@ def test_accounts_and_rings_restart_and_recovery(town: Town) -> None:
     assert [payer.returncode for payer in payers] == [0, 0], ended
     paid = [json.loads(out) for out, _ in ended]
     assert [one["status"] for one in paid] == ["committed"] * 2
-    town.settle()
+    town.spread()
     assert amounts(town.anonymous("bob", "balance")) == ["7nxs", "1nxs"]
     fee = native_amount(paid[0]["fee"])
     assert amounts(town.anonymous("alice", "balance")) == [format_amount(33 * NXS - fee)]
@@ -162,7 +136,7 @@ def test_accounts_and_rings_restart_and_recovery(town: Town) -> None:
     with refused(Reason.ACCOUNT_NOT_FOUND):
         town.anonymous("bob", "close", "3nxs")
     assert town.anonymous("bob", "close", "7nxs", node=3)["status"] == "committed"
-    town.settle()
+    town.spread()
     assert [one["kind"] for one in town.anonymous("bob", "history")] == ["received", "received", "closed"]
     assert town.held() == held - 7 * NXS
 
@@ -171,7 +145,7 @@ def test_accounts_and_rings_restart_and_recovery(town: Town) -> None:
     spent = town.anonymous("alice", "ring", "send", town.anonymous("bob", "ring", "address")["address"], "2nxs",
                            "--text", "rent")  # fmt: skip
     assert spent["status"] == "committed"
-    town.settle()
+    town.spread()
     [entry] = town.anonymous("bob", "ring", "history")["coins"]
     assert (entry["kind"], entry["amount"], entry["text"]) == ("received", "2nxs", "rent")
     with refused(Reason.NOT_AVAILABLE):  # his coin waits for ten others
@@ -180,7 +154,7 @@ def test_accounts_and_rings_restart_and_recovery(town: Town) -> None:
         client.submit_one(client.ask(GetTransaction(txid=spent["txid"])).raw)
 
 
-def wait_for_ring(town: Town, to: str) -> None:
+def wait_for_ring(town: AnonymousTown, to: str) -> None:
     """Make blocks, which only payments do here, until alice's coins have a set of some age to hide in."""
     for _ in range(30):
         town.nexus("wallets", "tx", "transfer", to, "1unxs", "--from", "faucet")

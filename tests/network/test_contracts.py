@@ -43,9 +43,8 @@ from state.transaction import (
 from state.types import NATIVE, Address, Amount, Height, TxId
 from state.zkvm.assembly import assemble_program
 from state.zkvm.scripts import prove_call
-from testnet.create import WALLET_PASSWORD, create_network
-from testnet.network import LocalNetwork
-from testnet.view import look
+from testnet.create import WALLET_PASSWORD
+from tests.network.town import Town
 
 pytestmark = pytest.mark.network
 
@@ -60,15 +59,11 @@ AUCTION = (
 PEOPLE = ("alice", "bob", "carol")
 
 
-class Village:
-    """Four validators, and three people with coins in clear and published receiving keys, each with an own home."""
+class Village(Town):
+    """Three people with coins in clear and published receiving keys, each with an own home."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        create_network(root, 4)
-        self.net = LocalNetwork(root)
-        self.password = root / "password"
-        self.password.write_text(WALLET_PASSWORD)
+        super().__init__(root)
         self.addresses: dict[str, str] = {}
         self._faucet = Keystore(root / "wallets" / "keys").open("faucet", WALLET_PASSWORD).key
 
@@ -112,15 +107,6 @@ class Village:
         assert receipt is not None
         assert receipt.reason == ""
 
-    def is_up(self) -> bool:
-        """Tell whether every node answers."""
-        return all(row.state == "running" for row in look(self.net))
-
-    def spread(self) -> None:
-        """Wait until every node has the blocks that any has; commands ask node 1 alone, but some tests ask others."""
-        best = max(row.height or 0 for row in look(self.net))
-        self.net.wait_until(lambda: all((row.height or 0) >= best for row in look(self.net)), "the same blocks")
-
     def height(self) -> int:
         with Client(self.net.members[1].url) as client:
             return int(client.ask(GetStatus()).height)
@@ -159,8 +145,7 @@ class Village:
 def village(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Village]:
     made = Village(tmp_path_factory.mktemp("contracts") / "net")
     try:
-        made.net.start_all()
-        made.net.wait_until(made.is_up, "every node answers")
+        made.start()
         made.settle()
         yield made
     finally:

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +16,7 @@ from crypto.keys import KeyTree, new_phrase
 from node.api.methods import GetOutputs, GetTransaction, QueryModule
 from node.client import Client
 from state.transaction import HiddenCoin, Transfer, decode_transaction
-from testnet.create import WALLET_PASSWORD, create_network
-from testnet.network import LocalNetwork
+from tests.network.town import Town
 
 pytestmark = pytest.mark.network
 
@@ -26,24 +24,14 @@ ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.starts
 NXS = 1_000_000
 
 
-class Town:
-    """A network and people who use its command line."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        create_network(root, 4)
-        self.net = LocalNetwork(root)
-        self.password = root / "password"
-        self.password.write_text(WALLET_PASSWORD)
+class HiddenTown(Town):
+    """People with hidden coins."""
 
     def nexus(self, home: str, *words: str, code: int = 0, node: int = 0, words_in: str = "") -> Any:
         """Run `nexus` as a person would, against one of the nodes."""
         ended = subprocess.run(
-            [
-                sys.executable, "-m", "node.cli.main", "--output", "json", "--home", str(self.root / home),
-                "--node", self.net.members[node].url, *words, "--password-file", str(self.password),
-            ],
-            env=ENVIRONMENT, input=words_in, capture_output=True, text=True, timeout=100, check=False,
+            [sys.executable, "-m", "node.cli.main", *self.words(home, node, *words)], env=ENVIRONMENT,
+            input=words_in, capture_output=True, text=True, timeout=100, check=False,
         )  # fmt: skip
         assert ended.returncode == code, ended.stdout + ended.stderr
         return json.loads(ended.stdout if code == 0 else ended.stderr.strip().splitlines()[-1])
@@ -54,16 +42,16 @@ class Town:
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    made = Town(tmp_path_factory.mktemp("hidden") / "net")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HiddenTown]:
+    made = HiddenTown(tmp_path_factory.mktemp("hidden") / "net")
     try:
-        made.net.start_all()
+        made.start()
         yield made
     finally:
         made.net.stop_all()
 
 
-def person(town: Town, name: str) -> str:
+def person(town: HiddenTown, name: str) -> str:
     """Make a wallet from new words, give it 100 nxs, and return the words."""
     phrase = new_phrase()
     town.nexus(name, "keys", "add", name, "--recover", "--key-cost", "quick", words_in=phrase + "\n")
@@ -75,7 +63,7 @@ def address_of(phrase: str) -> str:
     return encode_address(KeyTree.from_phrase(phrase).account().address)
 
 
-def test_hidden_payments_restart_recovery_and_audit(town: Town) -> None:
+def test_hidden_payments_restart_recovery_and_audit(town: HiddenTown) -> None:
     words = {name: person(town, name) for name in ("alice", "bob")}
     alice, bob = (address_of(words[name]) for name in ("alice", "bob"))
 
@@ -134,6 +122,6 @@ def test_hidden_payments_restart_recovery_and_audit(town: Town) -> None:
     assert scanned["transactions"] == 0
 
 
-def pool(town: Town) -> int:
+def pool(town: HiddenTown) -> int:
     with Client(town.net.members[0].url) as client:
         return int(client.ask(QueryModule(name="confidential/pool", parameters={"asset": "unxs"})).value["amount"])
