@@ -19,6 +19,8 @@ PARALLEL: Final = 2
 """Slices with proofs of one sender that are verified at a time: the second fills the gap between two."""
 MAX_WAITING: Final = 4 << 20
 """Bytes of one sender's transactions that wait behind them; what comes on top is dropped."""
+OBJECT: Final = 64
+"""Bytes that each of them takes beside its own: else two-byte transactions would take twenty times as much."""
 MAX_WRONG: Final = 64
 """Wrong proofs of gossip that are put up with at a time."""
 FORGIVEN_AFTER: Final = 1000
@@ -49,7 +51,7 @@ class Turns:
 
     def wait(self, sender: PeerId, raws: Sequence[bytes]) -> bool:
         """Keep a slice until it is its turn; False if there is no room."""
-        size = sum(map(len, raws))
+        size = _held(raws)
         if self._bytes[sender] + size > MAX_WAITING:
             return False
         self._waiting.setdefault(sender, deque()).append(raws)
@@ -61,7 +63,7 @@ class Turns:
         if sender not in self._waiting or not self.is_free(sender):
             return ()
         raws = self._waiting[sender].popleft()
-        self._bytes[sender] -= sum(map(len, raws))
+        self._bytes[sender] -= _held(raws)
         if not self._waiting[sender]:
             self.forget(sender)
         return raws
@@ -90,3 +92,7 @@ class Patience:
 
     def _left(self, now: int) -> float:
         return max(self._wrong - max(now - self._at, 0) / FORGIVEN_AFTER, 0.0)
+
+
+def _held(raws: Sequence[bytes]) -> int:
+    return sum(len(raw) + OBJECT for raw in raws)

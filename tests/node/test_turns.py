@@ -14,7 +14,7 @@ from node.actions import Action, Disconnect, Verify
 from node.admission import GOSSIP, may_be_costly
 from node.core import Core
 from node.signatures import Verdict
-from node.turns import FORGIVEN_AFTER, MAX_WAITING, MAX_WRONG, PARALLEL, Turns
+from node.turns import FORGIVEN_AFTER, MAX_WAITING, MAX_WRONG, OBJECT, PARALLEL, Turns
 from p2p.network import PeerId
 from state.transaction import Decoded, decode_transaction
 from tests.node.test_core import payment, world
@@ -140,7 +140,7 @@ def test_what_waits_is_bounded_and_forgotten_with_its_sender() -> None:
     assert turns.is_free(ONE)
     turns.begin(ONE)
     assert not turns.is_free(ONE)
-    large = bytes(MAX_WAITING // 2)
+    large = bytes(MAX_WAITING // 2 - OBJECT)
     assert [turns.wait(ONE, [large]), turns.wait(ONE, [large]), turns.wait(ONE, [b"x"])] == [True, True, False]
     assert turns.wait(OTHER, [large])
     assert not turns.next(ONE)
@@ -150,3 +150,6 @@ def test_what_waits_is_bounded_and_forgotten_with_its_sender() -> None:
     turns.forget(ONE)
     assert not turns.next(ONE)
     assert turns.wait(ONE, [large, large])
+    turns.forget(ONE)
+    small = [b"xy"] * (MAX_WAITING // (2 + OBJECT))  # what small ones take is what counts
+    assert [turns.wait(ONE, small), turns.wait(ONE, [b"xy"])] == [True, False]
