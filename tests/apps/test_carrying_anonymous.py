@@ -78,10 +78,16 @@ WRONG: dict[str, Callable[[World], dict[bytes, bytes]]] = {
     "slots too few": lambda _: {SLOTS: encode_amount(9)},
     "a slot that leads nowhere": lambda _: {SLOT + place_bytes(0): bytes(32)},
     "an account in two slots": lambda world: {SLOT + place_bytes(1): first(world)[0]},
+    "an account in no slot": lambda world: {ACCOUNT + bytes(32): first(world)[1]},
     "an account of another id": lambda world: {
-        ACCOUNT + bytes(32): first(world)[1], SLOT + place_bytes(10): bytes(32), SLOTS: encode_amount(11),
+        ACCOUNT + bytes(32): encode(replace(account_codec.decode(first(world)[1]), slot=10)),
+        SLOT + place_bytes(10): bytes(32), SLOTS: encode_amount(11),
     },
     "coins too many": lambda _: {COINS: encode_amount(14)},
+    "coins too few": lambda _: {COINS: encode_amount(12)},
+    "a key of no coin": lambda _: {COIN_KEY + bytes(32): place_bytes(0)},
+    "a commitment that is none": lambda world: {COIN + place_bytes(0): encode(replace(
+        coin_codec.decode(first_state(exported(world))[COIN + place_bytes(0)]), commitment=b"\xff" * 32))},
     "a key of another coin": lambda world: {COIN_KEY + coin_codec.decode(
         world.records[COIN + place_bytes(0)]).key: place_bytes(1)},
     "an image too many": lambda _: {IMAGE + bytes(32): place_bytes(1)},

@@ -14,7 +14,7 @@ from node.actions import Action, Disconnect, Verify
 from node.admission import GOSSIP, may_be_costly
 from node.core import Core
 from node.signatures import Verdict
-from node.turns import FORGIVEN_AFTER, MAX_WAITING, MAX_WRONG, OBJECT, PARALLEL, Turns
+from node.turns import FORGIVEN_AFTER, MAX_WAITING, MAX_WRONG, OBJECT, PARALLEL, Patience, Turns
 from p2p.network import PeerId
 from state.transaction import Decoded, decode_transaction
 from tests.node.test_core import payment, world
@@ -153,3 +153,13 @@ def test_what_waits_is_bounded_and_forgotten_with_its_sender() -> None:
     turns.forget(ONE)
     small = [b"xy"] * (MAX_WAITING // (2 + OBJECT))  # what small ones take is what counts
     assert [turns.wait(ONE, small), turns.wait(ONE, [b"xy"])] == [True, False]
+
+
+def test_wrong_proofs_are_forgotten_one_by_one_also_while_others_come() -> None:
+    patience = Patience()
+    patience.charge(MAX_WRONG, 0)
+    assert patience.is_over(0)
+    patience.charge(1, 10 * FORGIVEN_AFTER)
+    assert not patience.is_over(10 * FORGIVEN_AFTER)
+    patience.charge(9, 10 * FORGIVEN_AFTER)
+    assert patience.is_over(10 * FORGIVEN_AFTER)
