@@ -17,10 +17,9 @@ from node.light.answering import recorded_outcome
 from node.light.roots import GenesisRoot
 from state.genesis import genesis_hash
 from state.transaction import SET_SIZE, AccountPayment, AccountProof, assemble, decode_transaction
-from tests.node.lab import Lab
 from tests.node.people import BALANCE, FEE, People, accounts
 from tests.node.served import Served, served_node
-from tests.node.test_light import REMEMBERING, ask, light
+from tests.node.test_light import REMEMBERING, ask, light, young_lab
 from tests.node.test_tracing import step, traced, verdicts
 
 
@@ -41,14 +40,8 @@ def pay(served: Served, people: People, owner: int) -> bytes:
     return people.pay(served.lab.point(served.node), owner, there(served))
 
 
-def young(folder: Path) -> Lab:
-    lab = Lab(folder, size=1)
-    lab.genesis = msgspec.structs.replace(lab.genesis, time=clock())
-    return lab
-
-
 async def test_a_payment_from_the_api_to_a_proven_account(tmp_path: Path) -> None:
-    async with served_node(tmp_path, young(tmp_path)) as served:
+    async with served_node(tmp_path, young_lab(tmp_path)) as served:
         people = await opened(served)
         before = there(served)
         raw = pay(served, people, 4)

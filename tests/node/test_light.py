@@ -43,7 +43,8 @@ REMEMBERING = RememberingVerifier(SchemeVerifier())
 """Signatures that a flip did not touch are not verified again: their triple of key, message and bytes is the same."""
 
 
-def _young(folder: Path, size: int = 1) -> Lab:
+def young_lab(folder: Path, size: int = 1) -> Lab:
+    """Return a network whose genesis is of now: a light client trusts nothing that is old."""
     lab = Lab(folder, size=size)
     lab.genesis = msgspec.structs.replace(lab.genesis, time=clock())
     return lab
@@ -51,7 +52,7 @@ def _young(folder: Path, size: int = 1) -> Lab:
 
 @asynccontextmanager
 async def _paid(folder: Path, payments: int = 3, lab: Lab | None = None) -> AsyncIterator[tuple[Served, TxId]]:
-    async with served_node(folder, lab or _young(folder)) as served:
+    async with served_node(folder, lab or young_lab(folder)) as served:
         txid = b""
         for nonce in range(payments):
             signed = served.lab.pay(served.node, 0, nonce, BOB, 5)
@@ -302,7 +303,7 @@ async def test_an_old_genesis_is_no_root_of_trust_but_its_every_header_is(tmp_pa
 
 async def _recorded(folder: Path) -> tuple[GenesisRoot, list[bytes], int]:
     """Answers of a chain with four validators: more than two thirds may sign, and a block holds several receipts."""
-    lab = _young(folder, size=4)
+    lab = young_lab(folder, size=4)
     async with lab.nodes(range(4)) as nodes, trio.open_nursery() as nursery:
         port = await nursery.start(serve_api, nodes[0].service, "::1", 0)
         async with AsyncClient(f"http://[::1]:{port}") as client:

@@ -25,7 +25,7 @@ from node.light.source import Source
 from state.genesis import genesis_hash
 from state.transaction import Output
 from tests.node.served import Served, served_node
-from tests.node.test_light import REMEMBERING, _young
+from tests.node.test_light import REMEMBERING, young_lab
 from tests.node.test_tracing import COIN, FEE, Contract
 
 Change = Callable[[Any, Any], Any]
@@ -67,7 +67,7 @@ class Story(Contract):
 
 @asynccontextmanager
 async def told(folder: Path) -> AsyncIterator[Story]:
-    async with served_node(folder, _young(folder)) as served:
+    async with served_node(folder, young_lab(folder)) as served:
         story = Story(served)
         await story.begin()
         await story.go_on(1)

@@ -28,8 +28,8 @@ from node.light.roots import GenesisRoot
 from node.light.source import Source
 from state.genesis import genesis_hash
 from state.types import Address
-from tests.node.lab import Lab
 from tests.node.served import Served, served_node
+from tests.node.test_light import young_lab
 
 BOB = Address(b"\x07" * 32)
 
@@ -66,8 +66,7 @@ class Proxied:
 
 @asynccontextmanager
 async def proxied(folder: Path) -> AsyncIterator[Proxied]:
-    lab = Lab(folder, size=1)
-    lab.genesis = msgspec.structs.replace(lab.genesis, time=clock())
+    lab = young_lab(folder)
     async with served_node(folder, lab) as served, trio.open_nursery() as nursery:
         signed = lab.pay(served.node, 0, 0, BOB, 5)
         await served.client.submit_one(signed.raw, wait="committed")
