@@ -11,7 +11,7 @@ from apps.anonymous.records import KeptCoin, account_id
 from crypto.address import encode_address
 from crypto.errors import Reason, Refused
 from node.amounts import parse_outpoint
-from node.anonymous.tracing import Members
+from node.anonymous.tracing import NOBODY, Members
 from node.api import methods, shapes
 from node.api.text import LATEST, asset_from, hash_from
 from node.cli.sending import finished, load_draft
@@ -97,30 +97,44 @@ def gather(client: Client, decoded: Decoded) -> Gathered:
     keys = tuple(witness.key or _key(client, witness.signer) for witness in decoded.transaction.witnesses)
     payload = decoded.body.payload
     found = _find(client, payload.inputs, receipt) if isinstance(payload, Spend) else ()
-    members = _members(client, payload, receipt)
+    members = members_of(client, payload, receipt)
     return Gathered(decoded, found, keys, not simulated, receipt, simulated, refusal, members)
 
 
-def _members(client: Client, payload: Payload, receipt: shapes.ReceiptView | None) -> Members:
+def members_of(client: Client, payload: Payload, receipt: shapes.ReceiptView | None) -> Members:
     """Return among what an anonymous payment hides: accounts as they were before its block, coins as they are."""
-    accounts: dict[bytes, bytes] = {}
-    coins: dict[int, KeptCoin] = {}
-    if isinstance(payload, AccountPayment):
-        height = LATEST if receipt is None else str(int(receipt.height) - 1)
-        for name in payload.accounts:
-            with contextlib.suppress(Refused):  # a state that is not kept
-                told = _anonymous(client, "account", {"id": name.hex()}, height)["account"]
-                if told is not None and account_id(bytes.fromhex(told["account"])) == name:
-                    accounts[name] = bytes.fromhex(told["account"])
-    elif isinstance(payload, RingPayment):
-        for number in {number for ring in payload.rings for number in ring.members}:
-            told = _anonymous(client, "coins", {"from": str(number), "limit": "1"}, LATEST)["coins"]
-            for one in told:
-                coins[number] = KeptCoin(
-                    asset_from(one["asset"]), hash_from(one["key"]), hash_from(one["commitment"]),
-                    Height(int(one["height"])), bytes.fromhex(one["note"]),
-                )
-    return Members(accounts, coins)
+    try:
+        if isinstance(payload, AccountPayment):
+            return Members(_accounts(client, payload, receipt), {})
+        if isinstance(payload, RingPayment):
+            return Members({}, _coins(client, payload))
+    except (LookupError, TypeError, ValueError):
+        raise Refused(Reason.PROTOCOL_VIOLATION, "the node gives anonymous accounts or coins that are none") from None
+    return NOBODY
+
+
+def _accounts(
+    client: Client, payment: AccountPayment, receipt: shapes.ReceiptView | None
+) -> dict[bytes, bytes]:
+    height = LATEST if receipt is None else str(int(receipt.height) - 1)
+    found: dict[bytes, bytes] = {}
+    for name in payment.accounts:
+        with contextlib.suppress(Refused):  # a state that is not kept
+            told = _anonymous(client, "account", {"id": name.hex()}, height)["account"]
+            if told is not None and account_id(bytes.fromhex(told["account"])) == name:
+                found[name] = bytes.fromhex(told["account"])
+    return found
+
+
+def _coins(client: Client, payment: RingPayment) -> dict[int, KeptCoin]:
+    found: dict[int, KeptCoin] = {}
+    for number in {number for ring in payment.rings for number in ring.members}:
+        for one in _anonymous(client, "coins", {"from": str(number), "limit": "1"}, LATEST)["coins"]:
+            found[number] = KeptCoin(
+                asset_from(one["asset"]), hash_from(one["key"]), hash_from(one["commitment"]),
+                Height(int(one["height"])), bytes.fromhex(one["note"]),
+            )
+    return found
 
 
 def _anonymous(client: Client, query: str, parameters: dict[str, str], height: str) -> Any:
